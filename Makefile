@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# exchrange: `make help` tells what there is to make.
+
+VERSION := 0.1.0
+
+PREFIX     ?= /usr/local
+BINDIR     ?= $(PREFIX)/bin
+LIBDIR     ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+MANDIR     ?= $(PREFIX)/share/man
+LIBEXECDIR ?= $(PREFIX)/libexec/exchrange
+DESTDIR    ?=
+
+KERNEL_RELEASE ?= $(shell uname -r)
+KDIR           ?= /lib/modules/$(KERNEL_RELEASE)/build
+
+# Everything but the module, whose place kbuild chooses, is built here.
+O := build
+
+CC      ?= cc
+CFLAGS  ?= -O2 -g
+INSTALL ?= install
+override CPPFLAGS += -D_GNU_SOURCE -DEXCHRANGE_VERSION='"$(VERSION)"' -Iuapi -Itools/lib
+override CFLAGS   += -std=gnu11 -Wall -Wextra -Wno-missing-field-initializers \
+		     -Wmissing-prototypes -Wstrict-prototypes -Wvla -fPIC -MMD -MP
+ifdef WERROR
+override CFLAGS   += -Werror
+endif
+
+ifeq ($(V),1)
+Q :=
+say = @:
+else
+Q := @
+say = @printf '  %-8s%s\n'
+endif
+
+# What this machine can build.  The name of the Debian package that is missing,
+# or nothing.
+hash := \#
+has_header = $(shell echo '$(hash)include <$(1)>' | \
+	$(CC) -E -x c - >/dev/null 2>&1 || echo missing)
+missing_headers := $(if $(wildcard $(KDIR)/Makefile),,linux-headers-$(KERNEL_RELEASE))
+missing_json    := $(if $(call has_header,json-c/json.h),libjson-c-dev)
+missing_mount   := $(if $(call has_header,libmount/libmount.h),libmount-dev)
+missing_command := $(strip $(missing_json) $(missing_mount))
+
+.PHONY: all
+all: $(if $(missing_headers),skip-module,modules) tools
+
+.PHONY: skip-module
+skip-module:
+	@echo "The module is left out: there are no headers for kernel $(KERNEL_RELEASE). To build it:" >&2
+	@echo "    apt-get install $(missing_headers)" >&2
+
+# --- the module ---------------------------------------------------------------
+
+kbuild = $(MAKE) -C $(KDIR) M=$(CURDIR) EXCHRANGE_VERSION=$(VERSION) \
+	$(if $(filter 1,$(V)),,-s) --no-print-directory \
+	$(if $(WERROR),KCFLAGS=-Werror)
+
+.PHONY: modules
+modules:
+ifneq ($(missing_headers),)
+	@echo "There are no headers for kernel $(KERNEL_RELEASE): apt-get install $(missing_headers)" >&2
+	@false
+else
+	$(say) KBUILD exchrange.ko
+	$(Q)$(kbuild) modules
+endif
+
+# --- the library and the command ----------------------------------------------
+
+SONAME := libexchange.so.0
+LIBRARY := $(O)/libexchange.so.$(VERSION)
+STATIC  := $(O)/libexchange.a
+PC      := $(O)/libexchange.pc
+COMMAND := $(O)/exchrange
+
+command_sources := $(wildcard tools/exchrange/*.c)
+command_objects := $(command_sources:%.c=$(O)/%.o)
+library_objects := $(O)/tools/lib/exchrange.o
+
+.PHONY: tools library skip-command
+tools: library $(if $(missing_command),skip-command,$(COMMAND))
+library: $(LIBRARY) $(STATIC) $(PC)
+
+skip-command:
+	@echo "The command is left out: to build it:" >&2
+	@echo "    apt-get install $(missing_command)" >&2
+
+$(O)/%.o: %.c Makefile
+	$(say) CC $<
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+$(LIBRARY): $(library_objects) tools/lib/libexchange.map
+	$(say) LD $@
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,$(SONAME) \
+		-Wl,--version-script=tools/lib/libexchange.map -o $@ $(library_objects)
+	$(Q)ln -sf $(@F) $(O)/$(SONAME)
+	$(Q)ln -sf $(SONAME) $(O)/libexchange.so
+
+$(STATIC): $(library_objects)
+	$(say) AR $@
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+# Made anew each time: PREFIX may be another one.
+.PHONY: $(PC)
+$(PC): tools/lib/libexchange.pc.in
+	@mkdir -p $(@D)
+	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' \
+		-e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' -e 's|@VERSION@|$(VERSION)|' $< >$@
+
+# The static library: the command also runs where no library is installed.
+$(COMMAND): $(command_objects) $(STATIC)
+	$(say) LD $@
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -ljson-c -lmount
+
+# --- the tests ----------------------------------------------------------------
+
+test_sources  := $(wildcard selftests/test_*.c)
+test_programs := $(test_sources:selftests/%.c=$(O)/selftests/%)
+bench_programs := $(patsubst selftests/bench/%.c,$(O)/selftests/bench/%,$(wildcard selftests/bench/*.c))
+common_objects := $(patsubst %.c,$(O)/%.o,$(wildcard selftests/common/*.c))
+
+.PHONY: selftests
+selftests: $(test_programs) $(bench_programs)
+
+$(O)/selftests/%.o: override CPPFLAGS += -Iselftests/common
+
+$(O)/selftests/test_%: $(O)/selftests/test_%.o $(common_objects) $(STATIC)
+	$(say) LD $@
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka -lpthread
+
+$(O)/selftests/bench/%: $(O)/selftests/bench/%.o $(common_objects) $(STATIC)
+	$(say) LD $@
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka -lpthread
+
+.SECONDARY:
+
+# What guests are made of; into the guest, never on a user's machine.
+.PHONY: install-selftests
+install-selftests: selftests
+	$(Q)$(INSTALL) -d $(DESTDIR)/usr/libexec/exchrange
+	$(Q)$(INSTALL) -m 755 selftests/guest/guest-init selftests/guest/run-tests \
+		selftests/demo $(test_programs) $(bench_programs) \
+		$(DESTDIR)/usr/libexec/exchrange
+
+.PHONY: demo check bench lint deps
+demo:
+	@selftests/guest/run --timeout 600 -- /usr/libexec/exchrange/demo
+
+check:
+	@selftests/check
+
+bench:
+	@selftests/guest/run --timeout 3600 -- /usr/libexec/exchrange/bench_ioctl /mnt/xfs
+
+lint:
+	@selftests/lint
+
+deps:
+	@selftests/guest/deps
+
+# --- installing ---------------------------------------------------------------
+
+.PHONY: install install-module install-tools
+install: $(if $(wildcard exchrange.ko),install-module) install-tools
+
+# Uncompressed, which needs no compressor; unsigned, since a distribution keeps
+# its key: Documentation/install.md has Secure Boot.
+install-module:
+	$(say) INSTALL exchrange.ko
+	$(Q)$(kbuild) CONFIG_MODULE_COMPRESS_XZ= CONFIG_MODULE_SIG_ALL= \
+		INSTALL_MOD_STRIP=1 INSTALL_MOD_PATH=$(DESTDIR) modules_install
+	$(Q)depmod $(if $(DESTDIR),-b $(DESTDIR)) $(KERNEL_RELEASE)
+
+install-tools: tools
+	$(say) INSTALL $(DESTDIR)$(PREFIX)
+	$(Q)$(INSTALL) -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR)/linux \
+		$(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1
+	$(Q)$(INSTALL) -m 644 uapi/linux/exchrange.h $(DESTDIR)$(INCLUDEDIR)/linux
+	$(Q)$(INSTALL) -m 644 tools/lib/exchrange.h $(DESTDIR)$(INCLUDEDIR)
+	$(Q)$(INSTALL) -m 644 $(STATIC) $(DESTDIR)$(LIBDIR)
+	$(Q)$(INSTALL) -m 755 $(LIBRARY) $(DESTDIR)$(LIBDIR)
+	$(Q)ln -sf $(notdir $(LIBRARY)) $(DESTDIR)$(LIBDIR)/$(SONAME)
+	$(Q)ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libexchange.so
+	$(Q)$(INSTALL) -m 644 $(PC) $(DESTDIR)$(LIBDIR)/pkgconfig
+ifeq ($(missing_command),)
+	$(Q)$(INSTALL) -m 755 $(COMMAND) $(DESTDIR)$(BINDIR)
+	$(Q)$(INSTALL) -m 644 tools/man/exchrange.1 $(DESTDIR)$(MANDIR)/man1
+endif
+	$(Q)$(if $(DESTDIR),,ldconfig)
+
+.PHONY: uninstall
+uninstall:
+	$(say) REMOVE $(DESTDIR)$(PREFIX)
+	$(Q)rm -f $(DESTDIR)$(INCLUDEDIR)/linux/exchrange.h \
+		$(DESTDIR)$(INCLUDEDIR)/exchrange.h \
+		$(DESTDIR)$(LIBDIR)/libexchange.a $(DESTDIR)$(LIBDIR)/libexchange.so* \
+		$(DESTDIR)$(LIBDIR)/pkgconfig/libexchange.pc \
+		$(DESTDIR)$(BINDIR)/exchrange $(DESTDIR)$(MANDIR)/man1/exchrange.1
+	$(Q)rm -f $(DESTDIR)/lib/modules/*/updates/exchrange.ko*
+	$(Q)$(if $(DESTDIR),,ldconfig && if [ -d /lib/modules/$(KERNEL_RELEASE) ]; then depmod $(KERNEL_RELEASE); fi)
+
+.PHONY: clean
+clean:
+	$(Q)rm -rf $(O)
+	$(Q)$(if $(missing_headers),:,$(kbuild) clean)
+
+.PHONY: help
+help:
+	@echo "make              build what this machine can: the module, the library, the command"
+	@echo "make install      install it under PREFIX=$(PREFIX); DESTDIR= is put before it"
+	@echo "make uninstall    remove it again"
+	@echo "make demo         boot a guest and swap two real files in it"
+	@echo "make check        run every test, in guests"
+	@echo "make bench        measure, in a guest"
+	@echo "make lint         checkpatch, sparse, shellcheck, the man pages"
+	@echo "make deps         install what demo, check and bench need (as root; else say what)"
+	@echo "make modules      only the module, for KERNEL_RELEASE=$(KERNEL_RELEASE)"
+	@echo "make tools        only the library and the command"
+	@echo "make clean        remove what was built"
+	@echo
+	@echo "V=1 shows the commands; W=1 and WERROR=1 are for developers."
+
+-include $(shell test -d $(O) && find $(O) -name '*.d')

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What a file system has to offer, and the request that goes to it.
+ */
+#ifndef EXCHRANGE_BACKEND_H
+#define EXCHRANGE_BACKEND_H
+
+#include <linux/fs.h>
+#include <linux/exchrange.h>
+
+enum exchange_operation {
+	EXCHANGE_OPERATION_EXCHANGE,
+	EXCHANGE_OPERATION_START_COMMIT,
+	EXCHANGE_OPERATION_COMMIT,
+};
+
+/*
+ * One call of the device, copied from user memory once.  The caller of
+ * exchange_submit() holds a reference to both files; START_COMMIT has no file1.
+ */
+struct exchange_request {
+	enum exchange_operation	operation;
+	struct file		*file1;
+	struct file		*file2;
+	u64			file1_offset;	/* bytes */
+	u64			file2_offset;	/* bytes */
+	u64			length;		/* bytes; unused with TO_EOF */
+	u64			flags;		/* EXCHRANGE_*, all known */
+
+	/*
+	 * Where the caller's struct lies, for a back end that hands the call
+	 * on.  Its contents may have changed since: nothing that is read there
+	 * again may decide over anything but the caller's own call.
+	 */
+	void __user		*argument;
+};
+
+/*
+ * All methods may sleep and are called without locks.  The files they get are
+ * regular files on a file system of type fs_type.
+ */
+struct exchange_backend {
+	const char *fs_type;	/* struct file_system_type::name */
+
+	/*
+	 * Fills backend, alignment, reason and flags of @query, which is zero.
+	 * 0 also where the answer is EXCHRANGE_BACKEND_NONE.
+	 */
+	int (*query)(struct file *file, struct exchrange_query *query);
+
+	/*
+	 * Carries out @request, which has passed check.c.  Sends the fsnotify
+	 * events.  -EOPNOTSUPP where query() would say EXCHRANGE_BACKEND_NONE.
+	 */
+	int (*submit)(struct exchange_request *request);
+};
+
+extern const struct exchange_backend exchange_backend_xfs;
+
+#endif /* EXCHRANGE_BACKEND_H */

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The path that every exchange takes: check, choose the back end, hand over.
+ */
+#include <linux/ktime.h>
+#include <linux/string.h>
+
+#include "exchange.h"
+#include "trace.h"
+
+static const struct exchange_backend * const backends[] = {
+	&exchange_backend_xfs,
+};
+
+/* The back end for files of the kind of @file, or NULL.  No locks. */
+static const struct exchange_backend *find_backend(const struct file *file)
+{
+	const char *fs_type = file_inode(file)->i_sb->s_type->name;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(backends); i++)
+		if (!strcmp(backends[i]->fs_type, fs_type))
+			return backends[i];
+	return NULL;
+}
+
+static int check_and_submit(struct exchange_request *request)
+{
+	const struct exchange_backend *backend;
+	int error;
+
+	error = exchange_check_request(request);
+	if (error)
+		return error;
+
+	backend = find_backend(request->file2);
+	if (!backend)
+		return -EOPNOTSUPP;
+
+	return backend->submit(request);
+}
+
+/*
+ * Carries out @request, whose files the caller holds.  May sleep, takes no lock
+ * of its own.  After an error both files hold what they held.
+ */
+int exchange_submit(struct exchange_request *request)
+{
+	/* Reading the clock is dear on some machines: only if someone looks. */
+	bool timed = trace_exchrange_result_enabled();
+	u64 start = timed ? ktime_get_ns() : 0;
+	int error;
+
+	trace_exchrange_request(request);
+	error = check_and_submit(request);
+	trace_exchrange_result(request, error,
+			       timed ? ktime_get_ns() - start : 0);
+	return error;
+}
+
+/*
+ * Tells in @query, which is zero but for fd, what can be done with @file, whose
+ * reference the caller holds.  May sleep.
+ */
+int exchange_query(struct file *file, struct exchrange_query *query)
+{
+	const struct exchange_backend *backend;
+	int error;
+
+	error = exchange_check_regular(file_inode(file));
+	if (error)
+		return error;
+
+	backend = find_backend(file);
+	if (!backend) {
+		query->reason = EXCHRANGE_REASON_FILE_SYSTEM;
+		return 0;
+	}
+	return backend->query(file, query);
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The path of an exchange: ioctl.c calls exchange.c, which calls check.c and
+ * then a back end.
+ */
+#ifndef EXCHRANGE_EXCHANGE_H
+#define EXCHRANGE_EXCHANGE_H
+
+#include "backend.h"
+
+/* ioctl.c */
+extern const struct file_operations exchange_fops;
+
+/* exchange.c */
+int exchange_submit(struct exchange_request *request);
+int exchange_query(struct file *file, struct exchrange_query *query);
+
+/* check.c */
+int exchange_check_regular(const struct inode *inode);
+int exchange_check_request(const struct exchange_request *request);
+
+#endif /* EXCHRANGE_EXCHANGE_H */

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * /dev/exchrange: user memory in, one struct exchange_request out.
+ *
+ * A struct is copied once.  Its size comes with the ioctl number, so that both
+ * sides can grow: copy_struct_from_user() has the rules.
+ */
+#include <linux/file.h>
+#include <linux/module.h>
+#include <linux/uaccess.h>
+
+#include "exchange.h"
+
+/* The sizes of the first version: a shorter struct was never valid. */
+#define EXCHRANGE_RANGE_SIZE_VER0	48
+#define EXCHRANGE_COMMIT_SIZE_VER0	96
+#define EXCHRANGE_QUERY_SIZE_VER0	56
+
+#define EXCHRANGE_FLAGS	(EXCHRANGE_TO_EOF | EXCHRANGE_DSYNC | \
+			 EXCHRANGE_DRY_RUN | EXCHRANGE_FILE1_WRITTEN)
+
+static_assert(sizeof(struct exchrange_range) == EXCHRANGE_RANGE_SIZE_VER0);
+static_assert(sizeof(struct exchrange_commit) == EXCHRANGE_COMMIT_SIZE_VER0);
+static_assert(sizeof(struct exchrange_query) == EXCHRANGE_QUERY_SIZE_VER0);
+
+static int copy_argument(void *argument, size_t size,
+			 const void __user *user, size_t user_size,
+			 size_t first_size)
+{
+	if (user_size < first_size)
+		return -EINVAL;
+	return copy_struct_from_user(argument, size, user, user_size);
+}
+
+/* Holds both files of @request while it is carried out. */
+static int submit_with_files(struct exchange_request *request,
+			     int file1_fd, int file2_fd)
+{
+	int error = -EBADF;
+
+	request->file2 = fget(file2_fd);
+	if (!request->file2)
+		return error;
+
+	request->file1 = fget(file1_fd);
+	if (request->file1) {
+		error = exchange_submit(request);
+		fput(request->file1);
+	}
+	fput(request->file2);
+	return error;
+}
+
+static int ioctl_exchange(void __user *user, size_t user_size)
+{
+	struct exchange_request request = {
+		.operation	= EXCHANGE_OPERATION_EXCHANGE,
+		.argument	= user,
+	};
+	struct exchrange_range range;
+	int error;
+
+	error = copy_argument(&range, sizeof(range), user, user_size,
+			      EXCHRANGE_RANGE_SIZE_VER0);
+	if (error)
+		return error;
+	if (range.pad || range.pad2 || range.flags & ~EXCHRANGE_FLAGS)
+		return -EINVAL;
+
+	request.file1_offset	= range.file1_offset;
+	request.file2_offset	= range.file2_offset;
+	request.length		= range.length;
+	request.flags		= range.flags;
+	return submit_with_files(&request, range.file1_fd, range.file2_fd);
+}
+
+static int copy_commit(struct exchrange_commit *commit,
+		       const void __user *user, size_t user_size)
+{
+	int error;
+
+	error = copy_argument(commit, sizeof(*commit), user, user_size,
+			      EXCHRANGE_COMMIT_SIZE_VER0);
+	if (error)
+		return error;
+	if (commit->pad || commit->pad2 || commit->flags & ~EXCHRANGE_FLAGS)
+		return -EINVAL;
+	return 0;
+}
+
+static int ioctl_start_commit(void __user *user, size_t user_size)
+{
+	struct exchange_request request = {
+		.operation	= EXCHANGE_OPERATION_START_COMMIT,
+		.argument	= user,
+	};
+	struct exchrange_commit commit;
+	int error;
+
+	error = copy_commit(&commit, user, user_size);
+	if (error)
+		return error;
+
+	request.file2 = fget(commit.file2_fd);
+	if (!request.file2)
+		return -EBADF;
+	error = exchange_submit(&request);
+	fput(request.file2);
+	return error;
+}
+
+static int ioctl_commit(void __user *user, size_t user_size)
+{
+	struct exchange_request request = {
+		.operation	= EXCHANGE_OPERATION_COMMIT,
+		.argument	= user,
+	};
+	struct exchrange_commit commit;
+	int error;
+
+	error = copy_commit(&commit, user, user_size);
+	if (error)
+		return error;
+
+	request.file1_offset	= commit.file1_offset;
+	request.file2_offset	= commit.file2_offset;
+	request.length		= commit.length;
+	request.flags		= commit.flags;
+	return submit_with_files(&request, commit.file1_fd, commit.file2_fd);
+}
+
+static int ioctl_query(void __user *user, size_t user_size)
+{
+	struct exchrange_query query;
+	struct file *file;
+	int fd, error;
+
+	error = copy_argument(&query, sizeof(query), user, user_size,
+			      EXCHRANGE_QUERY_SIZE_VER0);
+	if (error)
+		return error;
+	fd = query.fd;
+
+	file = fget(fd);
+	if (!file)
+		return -EBADF;
+	memset(&query, 0, sizeof(query));
+	query.fd = fd;
+	error = exchange_query(file, &query);
+	fput(file);
+	if (error)
+		return error;
+
+	/* What lies beyond in a longer struct is zero: copy_argument() saw. */
+	if (copy_to_user(user, &query, sizeof(query)))
+		return -EFAULT;
+	return 0;
+}
+
+static long exchange_ioctl(struct file *device, unsigned int cmd,
+			   unsigned long arg)
+{
+	void __user *user = (void __user *)arg;
+	size_t user_size = _IOC_SIZE(cmd);
+
+	if (_IOC_TYPE(cmd) != EXCHRANGE_IOC_MAGIC)
+		return -ENOTTY;
+
+	switch (_IOC_NR(cmd)) {
+	case _IOC_NR(EXCHRANGE_IOC_EXCHANGE):
+		return ioctl_exchange(user, user_size);
+	case _IOC_NR(EXCHRANGE_IOC_START_COMMIT):
+		return ioctl_start_commit(user, user_size);
+	case _IOC_NR(EXCHRANGE_IOC_COMMIT):
+		return ioctl_commit(user, user_size);
+	case _IOC_NR(EXCHRANGE_IOC_QUERY):
+		return ioctl_query(user, user_size);
+	}
+	return -ENOTTY;
+}
+
+const struct file_operations exchange_fops = {
+	.owner		= THIS_MODULE,
+	.unlocked_ioctl	= exchange_ioctl,
+	.compat_ioctl	= compat_ptr_ioctl,
+};

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Trace events, one for each step of an exchange:
+ *
+ *	exchrange_request	a call came in: its files, ranges, flags
+ *	exchrange_backend	it passed the checks, and goes to this back end
+ *	exchrange_result	its answer, and how long it took
+ */
+#undef TRACE_SYSTEM
+#define TRACE_SYSTEM exchrange
+
+#if !defined(EXCHRANGE_TRACE_H) || defined(TRACE_HEADER_MULTI_READ)
+#define EXCHRANGE_TRACE_H
+
+#include <linux/tracepoint.h>
+
+#include "backend.h"
+
+#define show_exchange_operation(operation) \
+	__print_symbolic(operation, \
+		{ EXCHANGE_OPERATION_EXCHANGE,		"exchange" }, \
+		{ EXCHANGE_OPERATION_START_COMMIT,	"start_commit" }, \
+		{ EXCHANGE_OPERATION_COMMIT,		"commit" })
+
+#define show_exchange_flags(flags) \
+	__print_flags(flags, "|", \
+		{ EXCHRANGE_TO_EOF,		"to_eof" }, \
+		{ EXCHRANGE_DSYNC,		"dsync" }, \
+		{ EXCHRANGE_DRY_RUN,		"dry_run" }, \
+		{ EXCHRANGE_FILE1_WRITTEN,	"file1_written" })
+
+#define show_exchange_backend(backend) \
+	__print_symbolic(backend, \
+		{ EXCHRANGE_BACKEND_XFS,		"xfs" }, \
+		{ EXCHRANGE_BACKEND_XFS_TRANSACTION,	"xfs_transaction" }, \
+		{ EXCHRANGE_BACKEND_BTRFS,		"btrfs" })
+
+TRACE_EVENT(exchrange_request,
+	    TP_PROTO(const struct exchange_request *request),
+	    TP_ARGS(request),
+	    TP_STRUCT__entry(__field(dev_t, dev)
+			     __field(unsigned int, operation)
+			     __field(u64, ino1)
+			     __field(u64, ino2)
+			     __field(u64, file1_offset)
+			     __field(u64, file2_offset)
+			     __field(u64, length)
+			     __field(u64, flags)),
+	    TP_fast_assign(__entry->dev = file_inode(request->file2)->i_sb->s_dev;
+			   __entry->operation = request->operation;
+			   __entry->ino1 = request->file1 ?
+				    file_inode(request->file1)->i_ino : 0;
+			   __entry->ino2 = file_inode(request->file2)->i_ino;
+			   __entry->file1_offset = request->file1_offset;
+			   __entry->file2_offset = request->file2_offset;
+			   __entry->length = request->length;
+			   __entry->flags = request->flags;),
+	    TP_printk("dev %d:%d %s ino1 0x%llx pos1 0x%llx ino2 0x%llx pos2 0x%llx len 0x%llx flags %s",
+		      MAJOR(__entry->dev), MINOR(__entry->dev),
+		      show_exchange_operation(__entry->operation),
+		      __entry->ino1, __entry->file1_offset,
+		      __entry->ino2, __entry->file2_offset,
+		      __entry->length, show_exchange_flags(__entry->flags))
+);
+
+TRACE_EVENT(exchrange_backend,
+	    TP_PROTO(const struct exchange_request *request, u32 backend),
+	    TP_ARGS(request, backend),
+	    TP_STRUCT__entry(__field(dev_t, dev)
+			     __field(u64, ino2)
+			     __field(u32, backend)),
+	    TP_fast_assign(__entry->dev = file_inode(request->file2)->i_sb->s_dev;
+			   __entry->ino2 = file_inode(request->file2)->i_ino;
+			   __entry->backend = backend;),
+	    TP_printk("dev %d:%d ino2 0x%llx backend %s",
+		      MAJOR(__entry->dev), MINOR(__entry->dev), __entry->ino2,
+		      show_exchange_backend(__entry->backend))
+);
+
+TRACE_EVENT(exchrange_result,
+	    TP_PROTO(const struct exchange_request *request, int error, u64 ns),
+	    TP_ARGS(request, error, ns),
+	    TP_STRUCT__entry(__field(dev_t, dev)
+			     __field(u64, ino2)
+			     __field(int, error)
+			     __field(u64, ns)),
+	    TP_fast_assign(__entry->dev = file_inode(request->file2)->i_sb->s_dev;
+			   __entry->ino2 = file_inode(request->file2)->i_ino;
+			   __entry->error = error;
+			   __entry->ns = ns;),
+	    TP_printk("dev %d:%d ino2 0x%llx error %d ns %llu",
+		      MAJOR(__entry->dev), MINOR(__entry->dev), __entry->ino2,
+		      __entry->error, __entry->ns)
+);
+
+#endif /* EXCHRANGE_TRACE_H */
+
+#undef TRACE_INCLUDE_PATH
+#define TRACE_INCLUDE_PATH .
+#undef TRACE_INCLUDE_FILE
+#define TRACE_INCLUDE_FILE trace
+#include <trace/define_trace.h>

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * XFS back end: XFS's own ioctl, in Linux since 6.10, on file systems made with
+ * exchange=1.
+ *
+ * A request is handed on with the caller's own pointer, since XFS takes its
+ * arguments from user memory only.  This works because our structs begin with
+ * XFS's.  XFS reads them again and gets file1 from the descriptor that it finds
+ * then: a caller that changes them meanwhile exchanges, with its own rights,
+ * something else than it said, which it could have asked XFS for itself.
+ *
+ * XFS locks, checks what depends on sizes, and sends the fsnotify events.
+ */
+#include <linux/fs.h>
+#include <linux/fileattr.h>	/* needs fs.h before it */
+#include <linux/bits.h>
+#include <linux/mm.h>
+#include <linux/mman.h>
+#include <linux/security.h>
+#include <linux/uaccess.h>
+
+#include "exchange.h"
+#include "trace.h"
+
+/*
+ * Numbers and layouts of XFS's ioctls, which the kernel's installed headers
+ * leave out: see ioctl_xfs_exchange_range(2), ioctl_xfs_commit_range(2) and
+ * ioctl_xfs_fsgeometry(2).  selftests/uapi.c compares them with xfslibs-dev's.
+ */
+#define XFS_EXCHANGE_RANGE_SIZE	40
+#define XFS_COMMIT_RANGE_SIZE	88
+#define XFS_IOC_EXCHANGE_RANGE \
+	_IOC(_IOC_WRITE, 'X', 129, XFS_EXCHANGE_RANGE_SIZE)
+#define XFS_IOC_START_COMMIT	_IOC(_IOC_READ, 'X', 130, XFS_COMMIT_RANGE_SIZE)
+#define XFS_IOC_COMMIT_RANGE	_IOC(_IOC_WRITE, 'X', 131, XFS_COMMIT_RANGE_SIZE)
+
+static_assert(offsetof(struct exchrange_range, file2_fd) ==
+	      XFS_EXCHANGE_RANGE_SIZE);
+static_assert(offsetof(struct exchrange_commit, file2_fd) ==
+	      XFS_COMMIT_RANGE_SIZE);
+
+struct xfs_geometry {
+	__u32	blocksize;	/* bytes */
+	__u32	rtextsize;	/* blocks */
+	__u32	unused1[21];
+	__u32	flags;
+	__u32	unused2[40];
+};
+
+#define XFS_IOC_FSGEOMETRY	_IOR('X', 126, struct xfs_geometry)
+#define XFS_GEOMETRY_EXCHANGE	BIT(24)
+
+static_assert(sizeof(struct xfs_geometry) == 256);
+
+/*
+ * Calls XFS as ioctl(2) would, security modules included.  No locks held;
+ * -ENOTTY where this XFS does not know @cmd.
+ */
+static int xfs_ioctl(struct file *file, unsigned int cmd, void __user *argument)
+{
+	unsigned long arg = (unsigned long)argument;
+	int error;
+
+	error = security_file_ioctl(file, cmd, arg);
+	if (error)
+		return error;
+	return vfs_ioctl(file, cmd, arg);
+}
+
+static unsigned int xfs_command(enum exchange_operation operation)
+{
+	switch (operation) {
+	case EXCHANGE_OPERATION_START_COMMIT:
+		return XFS_IOC_START_COMMIT;
+	case EXCHANGE_OPERATION_COMMIT:
+		return XFS_IOC_COMMIT_RANGE;
+	case EXCHANGE_OPERATION_EXCHANGE:
+		break;
+	}
+	return XFS_IOC_EXCHANGE_RANGE;
+}
+
+static int xfs_submit(struct exchange_request *request)
+{
+	int error;
+
+	trace_exchrange_backend(request, EXCHRANGE_BACKEND_XFS);
+	error = xfs_ioctl(request->file2, xfs_command(request->operation),
+			  request->argument);
+	return error == -ENOTTY ? -EOPNOTSUPP : error;
+}
+
+/*
+ * Asks XFS for @geometry.  XFS answers into user memory only and the caller's
+ * struct is too small for it, so a page of the caller's address space is
+ * borrowed.  A caller that writes to that page meanwhile deceives itself alone.
+ */
+static int read_geometry(struct file *file, struct xfs_geometry *geometry)
+{
+	unsigned long page;
+	int error;
+
+	page = vm_mmap(NULL, 0, PAGE_SIZE, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, 0);
+	if (IS_ERR_VALUE(page))
+		return page;
+
+	error = xfs_ioctl(file, XFS_IOC_FSGEOMETRY, (void __user *)page);
+	if (!error &&
+	    copy_from_user(geometry, (void __user *)page, sizeof(*geometry)))
+		error = -EFAULT;
+
+	vm_munmap(page, PAGE_SIZE);
+	return error;
+}
+
+/* Blocks are exchanged by the realtime extent where the file has those. */
+static u32 file_alignment(struct file *file, const struct xfs_geometry *geometry)
+{
+	struct fileattr attributes = { };
+
+	if (!vfs_fileattr_get(file_dentry(file), &attributes) &&
+	    attributes.fsx_xflags & FS_XFLAG_REALTIME)
+		return geometry->blocksize * geometry->rtextsize;
+	return geometry->blocksize;
+}
+
+static int xfs_query(struct file *file, struct exchrange_query *query)
+{
+	struct xfs_geometry geometry;
+	int error;
+
+	/* XFS answers EFAULT to no struct at all, if it knows the call. */
+	if (xfs_ioctl(file, XFS_IOC_EXCHANGE_RANGE, NULL) == -ENOTTY) {
+		query->reason = EXCHRANGE_REASON_XFS_KERNEL;
+		return 0;
+	}
+
+	error = read_geometry(file, &geometry);
+	if (error)
+		return error;
+	if (!(geometry.flags & XFS_GEOMETRY_EXCHANGE)) {
+		query->reason = EXCHRANGE_REASON_XFS_FEATURE;
+		return 0;
+	}
+
+	query->backend = EXCHRANGE_BACKEND_XFS;
+	query->alignment = file_alignment(file, &geometry);
+	query->flags = EXCHRANGE_TO_EOF | EXCHRANGE_DSYNC | EXCHRANGE_DRY_RUN |
+		       EXCHRANGE_FILE1_WRITTEN;
+	return 0;
+}
+
+const struct exchange_backend exchange_backend_xfs = {
+	.fs_type	= "xfs",
+	.query		= xfs_query,
+	.submit		= xfs_submit,
+};

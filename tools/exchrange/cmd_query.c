@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0
+/* exchrange query: whether and how files can be swapped. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "command.h"
+
+const char usage_query[] =
+"usage: exchrange query [--json] FILE...\n"
+"\n"
+"Tells for each file who would carry out a swap, in which units, and with which\n"
+"flags; or why it cannot be swapped.  Exits with 1 where one of them cannot.\n"
+"\n"
+"  --json   print an array with an object for each file\n"
+"  --help\n";
+
+static const struct option options[] = {
+	{ "json", no_argument, NULL, 'j' },
+	{ }
+};
+
+static const struct {
+	uint64_t flag;
+	const char *name;
+} flag_names[] = {
+	{ EXCHRANGE_TO_EOF,		"to-eof" },
+	{ EXCHRANGE_DSYNC,		"dsync" },
+	{ EXCHRANGE_DRY_RUN,		"dry-run" },
+	{ EXCHRANGE_FILE1_WRITTEN,	"file1-written" },
+};
+
+#define COUNT(array)	(sizeof(array) / sizeof((array)[0]))
+
+static const char *backend_name(uint32_t backend)
+{
+	switch (backend) {
+	case EXCHRANGE_BACKEND_XFS:		return "xfs";
+	case EXCHRANGE_BACKEND_XFS_TRANSACTION:	return "xfs-transaction";
+	case EXCHRANGE_BACKEND_BTRFS:		return "btrfs";
+	}
+	return "unknown";
+}
+
+static const char *backend_title(uint32_t backend)
+{
+	switch (backend) {
+	case EXCHRANGE_BACKEND_XFS:		return "XFS's own ioctl";
+	case EXCHRANGE_BACKEND_XFS_TRANSACTION:	return "one XFS transaction";
+	case EXCHRANGE_BACKEND_BTRFS:		return "one btrfs transaction";
+	}
+	return "a back end that this command does not know";
+}
+
+static const char *reason_name(uint32_t reason)
+{
+	switch (reason) {
+	case EXCHRANGE_REASON_FILE_SYSTEM:	return "file-system";
+	case EXCHRANGE_REASON_XFS_FEATURE:	return "xfs-feature";
+	case EXCHRANGE_REASON_XFS_KERNEL:	return "xfs-kernel";
+	case EXCHRANGE_REASON_NO_DEVICE:	return "no-device";
+	}
+	return "unknown";
+}
+
+static void print_text(const char *path, int device,
+		       const struct exchrange_query *query)
+{
+	size_t i;
+
+	printf("%s: can be swapped\n", path);
+	printf("    back end   %s, %s\n", backend_title(query->backend),
+	       device >= 0 ? "through /dev/exchrange" : "without the module");
+	printf("    alignment  %u bytes\n", query->alignment);
+	printf("    flags     ");
+	for (i = 0; i < COUNT(flag_names); i++)
+		if (query->flags & flag_names[i].flag)
+			printf(" %s", flag_names[i].name);
+	putchar('\n');
+}
+
+static json_object *to_json(const char *path, int device,
+			    const struct exchrange_query *query)
+{
+	bool none = query->backend == EXCHRANGE_BACKEND_NONE;
+	json_object *object = json_object_new_object();
+	json_object *flags = json_object_new_array();
+	size_t i;
+
+	json_object_object_add(object, "file", json_object_new_string(path));
+	json_object_object_add(object, "backend", none ? NULL :
+		json_object_new_string(backend_name(query->backend)));
+	json_object_object_add(object, "route", none ? NULL :
+		json_object_new_string(device >= 0 ? "device" : "xfs"));
+	json_object_object_add(object, "alignment",
+			       json_object_new_int64(query->alignment));
+	for (i = 0; i < COUNT(flag_names); i++)
+		if (query->flags & flag_names[i].flag)
+			json_object_array_add(flags,
+				json_object_new_string(flag_names[i].name));
+	json_object_object_add(object, "flags", flags);
+	json_object_object_add(object, "reason", !none ? NULL :
+		json_object_new_string(reason_name(query->reason)));
+	return object;
+}
+
+/* Answers for one file, into @array if there is one.  Returns its status. */
+static int query_file(const char *path, int device, int device_error,
+		      json_object *array)
+{
+	struct exchrange_query query = {
+		.fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK),
+	};
+	int status = STATUS_FAILED;
+
+	if (query.fd < 0 || exchrange_query(device, &query)) {
+		explain_open(path, errno);
+	} else {
+		if (query.backend != EXCHRANGE_BACKEND_NONE)
+			status = STATUS_OK;
+		if (array)
+			json_object_array_add(array,
+					      to_json(path, device, &query));
+		else if (status == STATUS_OK)
+			print_text(path, device, &query);
+		else
+			explain_no_backend(path, query.fd, query.reason,
+					   device_error);
+	}
+	if (query.fd >= 0)
+		close(query.fd);
+	return status;
+}
+
+int cmd_query(int argc, char **argv)
+{
+	json_object *array = NULL;
+	int option, device, device_error;
+	int status = STATUS_OK;
+	bool json = false;
+
+	opterr = 0;
+	while ((option = getopt_long(argc, argv, "", options, NULL)) >= 0) {
+		if (option != 'j')
+			return misused(usage_query, "unknown option '%s'",
+				       argv[optind - 1]);
+		json = true;
+	}
+	if (optind == argc)
+		return misused(usage_query, "query takes at least one file");
+
+	if (json)
+		array = json_object_new_array();
+	device = exchrange_open();
+	device_error = device < 0 ? errno : 0;
+
+	for (; optind < argc; optind++)
+		if (query_file(argv[optind], device, device_error, array))
+			status = STATUS_FAILED;
+
+	if (json) {
+		puts(json_object_to_json_string_ext(array,
+				JSON_C_TO_STRING_PRETTY |
+				JSON_C_TO_STRING_SPACED |
+				JSON_C_TO_STRING_NOSLASHESCAPE));
+		json_object_put(array);
+	}
+	if (device >= 0)
+		close(device);
+	return status;
+}

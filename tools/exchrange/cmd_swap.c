@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0
+/* exchrange swap: swap two files, or a range of them, atomically. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "command.h"
+
+const char usage_swap[] =
+"usage: exchrange swap [OPTION...] FILE1 FILE2\n"
+"\n"
+"Swaps the contents of two files atomically: whole, with their sizes, unless\n"
+"--length says otherwise.  Both must be on one mount of a file system that has a\n"
+"back end ('exchrange query FILE' tells).  After an error nothing has changed.\n"
+"\n"
+"  --offset1 N       start at byte N of FILE1 (default 0)\n"
+"  --offset2 N       start at byte N of FILE2 (default 0)\n"
+"  --length N        swap N bytes (default: all to the ends of both files)\n"
+"  --dsync           return when both are on stable storage\n"
+"  --dry-run         check everything, change nothing\n"
+"  --file1-written   swap only what FILE1 has written, not its holes\n"
+"  --help\n"
+"\n"
+"N takes k, m or g for KiB, MiB or GiB.  Offsets and lengths are multiples of\n"
+"the file system's block size; a range may also end at the end of a file.\n";
+
+enum { OPTION_OFFSET1 = 256, OPTION_OFFSET2, OPTION_LENGTH };
+
+static const struct option options[] = {
+	{ "offset1",		required_argument,	NULL, OPTION_OFFSET1 },
+	{ "offset2",		required_argument,	NULL, OPTION_OFFSET2 },
+	{ "length",		required_argument,	NULL, OPTION_LENGTH },
+	{ "dsync",		no_argument,		NULL, 's' },
+	{ "dry-run",		no_argument,		NULL, 'n' },
+	{ "file1-written",	no_argument,		NULL, 'w' },
+	{ }
+};
+
+/* One option into the range.  -1 where its value is not a size. */
+static int take_option(int option, struct exchrange_range *range)
+{
+	switch (option) {
+	case OPTION_OFFSET1:
+		return parse_size(optarg, &range->file1_offset);
+	case OPTION_OFFSET2:
+		return parse_size(optarg, &range->file2_offset);
+	case OPTION_LENGTH:
+		range->flags &= ~EXCHRANGE_TO_EOF;
+		return parse_size(optarg, &range->length);
+	case 's':
+		range->flags |= EXCHRANGE_DSYNC;
+		return 0;
+	case 'n':
+		range->flags |= EXCHRANGE_DRY_RUN;
+		return 0;
+	case 'w':
+		range->flags |= EXCHRANGE_FILE1_WRITTEN;
+		return 0;
+	}
+	return -1;
+}
+
+static int parse(int argc, char **argv, struct swap *swap)
+{
+	int option, which;
+
+	/* Words of ours for what getopt_long() would say in its own. */
+	opterr = 0;
+	for (;;) {
+		which = -1;
+		option = getopt_long(argc, argv, ":", options, &which);
+		if (option < 0)
+			break;
+		if (option == ':')
+			return misused(usage_swap, "%s needs a value",
+				       argv[optind - 1]);
+		if (option == '?')
+			return misused(usage_swap, "unknown option '%s'",
+				       argv[optind - 1]);
+		if (take_option(option, &swap->range))
+			return misused(usage_swap,
+				       "--%s '%s': not a number of bytes (digits, then k, m or g)",
+				       options[which].name, optarg);
+	}
+
+	if (argc - optind != 2)
+		return misused(usage_swap, "swap takes two files, not %d",
+			       argc - optind);
+	swap->path1 = argv[optind];
+	swap->path2 = argv[optind + 1];
+	return STATUS_OK;
+}
+
+/* A descriptor of the regular file @path; or -1, and the user knows why. */
+static int open_file(const char *path)
+{
+	/* O_NONBLOCK: a FIFO gets an error instead of a wait. */
+	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	struct stat st;
+
+	if (fd < 0) {
+		explain_open(path, errno);
+		return -1;
+	}
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+		return fd;
+	explain_open(path, EINVAL);
+	close(fd);
+	return -1;
+}
+
+static int swap_files(struct swap *swap)
+{
+	if (exchrange_exchange(swap->device, &swap->range) == 0)
+		return STATUS_OK;
+	explain_swap(swap, errno);
+	return STATUS_FAILED;
+}
+
+int cmd_swap(int argc, char **argv)
+{
+	struct swap swap = { .range.flags = EXCHRANGE_TO_EOF };
+	int status = parse(argc, argv, &swap);
+
+	if (status)
+		return status;
+
+	swap.range.file1_fd = open_file(swap.path1);
+	if (swap.range.file1_fd < 0)
+		return STATUS_FAILED;
+	swap.range.file2_fd = open_file(swap.path2);
+	if (swap.range.file2_fd < 0) {
+		status = STATUS_FAILED;
+		goto close_file1;
+	}
+
+	swap.device = exchrange_open();
+	swap.device_error = swap.device < 0 ? errno : 0;
+	status = swap_files(&swap);
+
+	if (swap.device >= 0)
+		close(swap.device);
+	close(swap.range.file2_fd);
+close_file1:
+	close(swap.range.file1_fd);
+	return status;
+}

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What an errno of the device means here: which file, what is wrong with it, and
+ * what to do.  The call has failed and changed nothing; this looks at the files
+ * as they are now.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <libmount/libmount.h>
+#include <linux/fs.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+
+#include "command.h"
+
+/* Where a file lies: strings to free(), or NULL. */
+struct place {
+	char *type;	/* of the file system */
+	char *source;	/* the device it is on */
+	char *target;	/* where that is mounted */
+};
+
+static void free_place(struct place *place)
+{
+	free(place->type);
+	free(place->source);
+	free(place->target);
+}
+
+static char *copy(const char *text)
+{
+	return text ? strdup(text) : NULL;
+}
+
+static struct place find_place(int fd)
+{
+	struct place place = { };
+	struct libmnt_table *table;
+	struct libmnt_iter *iter;
+	struct libmnt_fs *fs;
+	struct statx st;
+
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &st) ||
+	    !(st.stx_mask & STATX_MNT_ID))
+		return place;
+
+	table = mnt_new_table_from_file("/proc/self/mountinfo");
+	iter = mnt_new_iter(MNT_ITER_FORWARD);
+	while (table && iter && mnt_table_next_fs(table, iter, &fs) == 0) {
+		if ((uint64_t)mnt_fs_get_id(fs) != st.stx_mnt_id)
+			continue;
+		place.type = copy(mnt_fs_get_fstype(fs));
+		place.source = copy(mnt_fs_get_source(fs));
+		place.target = copy(mnt_fs_get_target(fs));
+		break;
+	}
+	mnt_free_iter(iter);
+	mnt_unref_table(table);
+	return place;
+}
+
+/* @path could not be opened, or is not what can be swapped. */
+void explain_open(const char *path, int error)
+{
+	switch (error) {
+	case ENOENT:
+		complain("%s: no such file", path);
+		break;
+	case EISDIR:
+		complain("%s: is a directory; name a file", path);
+		break;
+	case EINVAL:
+	case ENXIO:
+	case ENODEV:
+		complain("%s: is not a regular file", path);
+		break;
+	case EACCES:
+		complain("%s: permission denied; swapping takes the right to read and to write",
+			 path);
+		break;
+	case EPERM:
+		complain("%s: is immutable or append-only; 'chattr -i -a' makes it an ordinary file",
+			 path);
+		break;
+	case ETXTBSY:
+		complain("%s: is a swap file in use ('swapoff' ends that) or a program that is running",
+			 path);
+		break;
+	case EROFS:
+		complain("%s: is on a read-only file system; mount it for writing ('mount -o remount,rw')",
+			 path);
+		break;
+	default:
+		complain("%s: %s", path, strerror(error));
+	}
+}
+
+static void explain_no_device(const char *path, int device_error)
+{
+	if (device_error == ENOENT || device_error == ENXIO ||
+	    device_error == ENODEV)
+		complain("%s: cannot be swapped without the module, and /dev/exchrange is not there; load it with 'modprobe exchrange'",
+			 path);
+	else
+		complain("%s: cannot be swapped without the module, and /dev/exchrange cannot be opened: %s",
+			 path, strerror(device_error));
+}
+
+/* exchrange_query() found no back end for @path, open as @fd. */
+void explain_no_backend(const char *path, int fd, uint32_t reason,
+			int device_error)
+{
+	struct place place = find_place(fd);
+	const char *type = place.type ? place.type : "this file system";
+	const char *source = place.source ? place.source : "DEVICE";
+	const char *target = place.target ? place.target : "MOUNTPOINT";
+
+	switch (reason) {
+	case EXCHRANGE_REASON_NO_DEVICE:
+		explain_no_device(path, device_error);
+		break;
+	case EXCHRANGE_REASON_XFS_FEATURE:
+		complain("%s: this XFS was made without 'exchange'; turn it on with 'umount %s', 'xfs_admin -O exchange=1 %s' and mount it again (it must be unmounted, and kernels before 6.10 cannot mount it afterwards)",
+			 path, target, source);
+		break;
+	case EXCHRANGE_REASON_XFS_KERNEL:
+		complain("%s: this kernel's XFS cannot swap ranges; it takes Linux 6.10 or newer",
+			 path);
+		break;
+	default:
+		complain("%s: there is no back end for %s (mounted on %s); move both files to an XFS made with '-i exchange=1'",
+			 path, type, target);
+	}
+	free_place(&place);
+}
+
+/* True, and said, where one of the two files has no back end. */
+static bool explain_backends(const struct swap *swap)
+{
+	const char *paths[] = { swap->path1, swap->path2 };
+	int fds[] = { swap->range.file1_fd, swap->range.file2_fd };
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		struct exchrange_query query = { .fd = fds[i] };
+
+		if (exchrange_query(swap->device, &query) == 0 &&
+		    query.backend == EXCHRANGE_BACKEND_NONE) {
+			explain_no_backend(paths[i], fds[i], query.reason,
+					   swap->device_error);
+			return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * The path of the file that alone makes the file system answer @error: a dry run
+ * of nothing with itself tells.  "one of the files" where neither does.
+ */
+static const char *culprit(const struct swap *swap, int error)
+{
+	const char *paths[] = { swap->path1, swap->path2 };
+	int fds[] = { swap->range.file1_fd, swap->range.file2_fd };
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		struct exchrange_range nothing = {
+			.file1_fd	= fds[i],
+			.file2_fd	= fds[i],
+			.flags		= EXCHRANGE_DRY_RUN,
+		};
+
+		if (exchrange_exchange(swap->device, &nothing) &&
+		    errno == error)
+			return paths[i];
+	}
+	return "one of the files";
+}
+
+/* One side of a swap, for the checks of its range. */
+struct side {
+	const char *path;
+	uint64_t offset;
+	uint64_t size;
+	int number;	/* of --offset1 and --offset2 */
+};
+
+static bool explain_side(const struct side *side, uint64_t length, bool to_eof,
+			 uint32_t alignment)
+{
+	if (side->offset > side->size) {
+		complain("%s: --offset%d %" PRIu64 " is past its end; it has %" PRIu64 " bytes",
+			 side->path, side->number, side->offset, side->size);
+		return true;
+	}
+	if (!to_eof && length > side->size - side->offset) {
+		complain("%s: --length %" PRIu64 " from byte %" PRIu64 " goes past its end; it has %" PRIu64 " bytes (without --length, all to the ends of both files is swapped)",
+			 side->path, length, side->offset, side->size);
+		return true;
+	}
+	if (alignment && side->offset % alignment) {
+		complain("%s: --offset%d %" PRIu64 " is not a multiple of %u, the unit of this file system",
+			 side->path, side->number, side->offset, alignment);
+		return true;
+	}
+	return false;
+}
+
+/* The ranges as the file system sees them: sizes and units as they are now. */
+static void explain_ranges(const struct swap *swap)
+{
+	const struct exchrange_range *range = &swap->range;
+	struct exchrange_query query = { .fd = range->file2_fd };
+	bool to_eof = range->flags & EXCHRANGE_TO_EOF;
+	struct stat st1, st2;
+	struct side side1 = { swap->path1, range->file1_offset, 0, 1 };
+	struct side side2 = { swap->path2, range->file2_offset, 0, 2 };
+
+	if (fstat(range->file1_fd, &st1) || fstat(range->file2_fd, &st2))
+		return complain("%s: %s", swap->path1, strerror(errno));
+	side1.size = st1.st_size;
+	side2.size = st2.st_size;
+	/* Without the unit the message is poorer, and still right. */
+	if (exchrange_query(swap->device, &query))
+		query.alignment = 0;
+	if (explain_side(&side1, range->length, to_eof, query.alignment) ||
+	    explain_side(&side2, range->length, to_eof, query.alignment))
+		return;
+
+	if (st1.st_dev == st2.st_dev && st1.st_ino == st2.st_ino)
+		return complain("%s and %s are one file, and the two ranges overlap",
+				swap->path1, swap->path2);
+	if (!to_eof && query.alignment && range->length % query.alignment)
+		return complain("--length %" PRIu64 " is not a multiple of %u, the unit of this file system, and does not end at the end of both files",
+				(uint64_t)range->length, query.alignment);
+	complain("%s and %s: the file system does not swap these ranges with each other",
+		 swap->path1, swap->path2);
+}
+
+static void explain_mounts(const struct swap *swap)
+{
+	struct place place1 = find_place(swap->range.file1_fd);
+	struct place place2 = find_place(swap->range.file2_fd);
+
+	complain("%s (on %s) and %s (on %s) are not on the same mount; copy one of them next to the other first",
+		 swap->path1, place1.target ? place1.target : "one mount",
+		 swap->path2, place2.target ? place2.target : "another");
+	free_place(&place1);
+	free_place(&place2);
+}
+
+/* A swap failed with @error: says why, and what to do. */
+void explain_swap(const struct swap *swap, int error)
+{
+	switch (error) {
+	case EINVAL:
+		explain_ranges(swap);
+		break;
+	case EXDEV:
+		explain_mounts(swap);
+		break;
+	case EOPNOTSUPP:
+		if (!explain_backends(swap))
+			complain("%s: the file system does not support this swap",
+				 swap->path2);
+		break;
+	case EPERM:
+	case ETXTBSY:
+		explain_open(culprit(swap, error), error);
+		break;
+	case EROFS:
+		explain_open(swap->path2, error);
+		break;
+	case EFBIG:
+		complain("%s: the swap would pass the file size limit; raise it with 'ulimit -f'",
+			 swap->path2);
+		break;
+	case ENOSPC:
+		complain("%s: no space left on its file system for the swap's metadata; free some",
+			 swap->path2);
+		break;
+	case EDQUOT:
+		complain("%s: the swap would exceed the quota of its owner or of %s's; free some space or raise the limit",
+			 swap->path2, swap->path1);
+		break;
+	case E2BIG:
+		complain("%s: the files have more extents than one transaction can hold; swap smaller ranges, or defragment them",
+			 swap->path2);
+		break;
+	default:
+		complain("%s and %s: %s", swap->path1, swap->path2,
+			 strerror(error));
+	}
+}

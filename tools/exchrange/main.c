@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * exchrange: swap byte ranges of two files atomically.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "command.h"
+
+static const struct subcommand {
+	const char *name;
+	const char *summary;
+	const char *usage;
+	int (*run)(int argc, char **argv);
+} subcommands[] = {
+	{ "swap", "swap two files, or a range of them, atomically",
+	  usage_swap, cmd_swap },
+	{ "query", "tell whether and how files can be swapped",
+	  usage_query, cmd_query },
+};
+
+#define COUNT(array)	(sizeof(array) / sizeof((array)[0]))
+
+void complain(const char *format, ...)
+{
+	va_list arguments;
+
+	fputs("exchrange: ", stderr);
+	va_start(arguments, format);
+	vfprintf(stderr, format, arguments);
+	va_end(arguments);
+	fputc('\n', stderr);
+}
+
+/* Says what is wrong with the command line.  Returns the exit status for it. */
+int misused(const char *usage, const char *format, ...)
+{
+	va_list arguments;
+
+	fputs("exchrange: ", stderr);
+	va_start(arguments, format);
+	vfprintf(stderr, format, arguments);
+	va_end(arguments);
+	fprintf(stderr, "\n%s", usage);
+	return STATUS_USAGE;
+}
+
+static void print_help(FILE *stream)
+{
+	size_t i;
+
+	fputs("usage: exchrange SUBCOMMAND [OPTION...] FILE...\n"
+	      "       exchrange --help | --version\n\n", stream);
+	for (i = 0; i < COUNT(subcommands); i++)
+		fprintf(stream, "  %-8s%s\n", subcommands[i].name,
+			subcommands[i].summary);
+	fputs("\n'exchrange SUBCOMMAND --help' tells its options; exchrange(1) has it all.\n",
+	      stream);
+}
+
+static const struct subcommand *find_subcommand(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < COUNT(subcommands); i++)
+		if (!strcmp(subcommands[i].name, name))
+			return &subcommands[i];
+	return NULL;
+}
+
+/* Output that did not reach its place is a failure too. */
+static int flush_output(int status)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return status;
+	complain("cannot write the output");
+	return status ? status : STATUS_FAILED;
+}
+
+int main(int argc, char **argv)
+{
+	const struct subcommand *subcommand;
+
+	if (argc < 2) {
+		print_help(stderr);
+		return STATUS_USAGE;
+	}
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
+		print_help(stdout);
+		return flush_output(STATUS_OK);
+	}
+	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V")) {
+		puts("exchrange " EXCHRANGE_VERSION);
+		return flush_output(STATUS_OK);
+	}
+
+	subcommand = find_subcommand(argv[1]);
+	if (!subcommand) {
+		complain("unknown subcommand '%s'", argv[1]);
+		print_help(stderr);
+		return STATUS_USAGE;
+	}
+	if (argc == 3 && !strcmp(argv[2], "--help")) {
+		fputs(subcommand->usage, stdout);
+		return flush_output(STATUS_OK);
+	}
+	return flush_output(subcommand->run(argc - 1, argv + 1));
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * exchrange: swap byte ranges of two files atomically, through /dev/exchrange.
+ *
+ * Offsets and lengths are in bytes.  file1_fd and file2_fd are descriptors of
+ * the caller, open for reading and writing and without O_APPEND, of regular
+ * files on one mount.  Every struct may grow at its end: the size travels in
+ * the ioctl number, and what one side does not know must be zero.
+ *
+ * After an error both files hold what they held.  Errors that every call
+ * knows: EBADF (a bad descriptor), EFAULT (a bad pointer), EINVAL (unknown
+ * flags, padding that is not zero, a struct that is too short), E2BIG (a longer
+ * struct with something in it that this module does not know), ENOTTY (not a
+ * call of this device).
+ */
+#ifndef _UAPI_LINUX_EXCHRANGE_H
+#define _UAPI_LINUX_EXCHRANGE_H
+
+#include <linux/const.h>
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+/*
+ * Swap everything from the offsets to the ends of both files, and the sizes
+ * with it.  length is ignored.
+ */
+#define EXCHRANGE_TO_EOF	_BITULL(0)
+
+/* Return when data and metadata of both files are on stable storage. */
+#define EXCHRANGE_DSYNC		_BITULL(1)
+
+/* Check everything, change nothing. */
+#define EXCHRANGE_DRY_RUN	_BITULL(2)
+
+/*
+ * Swap only those parts of the range that file1 has written: its holes and
+ * preallocated blocks stay, and so do file2's bytes there.
+ */
+#define EXCHRANGE_FILE1_WRITTEN	_BITULL(3)
+
+/*
+ * EXCHRANGE_IOC_EXCHANGE.  Offsets are multiples of the alignment that
+ * EXCHRANGE_IOC_QUERY tells, and so is the length unless the range ends at the
+ * end of a file.  The first 40 bytes are those of struct xfs_exchange_range.
+ */
+struct exchrange_range {
+	__s32	file1_fd;
+	__u32	pad;		/* must be zero */
+	__u64	file1_offset;	/* bytes */
+	__u64	file2_offset;	/* bytes */
+	__u64	length;		/* bytes */
+	__u64	flags;		/* EXCHRANGE_TO_EOF and the like */
+	__s32	file2_fd;
+	__u32	pad2;		/* must be zero */
+};
+
+/*
+ * EXCHRANGE_IOC_START_COMMIT samples file2 into file2_freshness and looks at
+ * nothing else but the padding and the flags, which must be valid.
+ * EXCHRANGE_IOC_COMMIT is EXCHRANGE_IOC_EXCHANGE that answers EBUSY where file2
+ * changed since the sample.  What file2_freshness holds is the file system's
+ * own business.  The first 88 bytes are those of struct xfs_commit_range.
+ */
+struct exchrange_commit {
+	__s32	file1_fd;
+	__u32	pad;		/* must be zero */
+	__u64	file1_offset;	/* bytes */
+	__u64	file2_offset;	/* bytes */
+	__u64	length;		/* bytes */
+	__u64	flags;		/* EXCHRANGE_TO_EOF and the like */
+	__u64	file2_freshness[6];
+	__s32	file2_fd;
+	__u32	pad2;		/* must be zero */
+};
+
+/* exchrange_query.backend: who does the exchange */
+#define EXCHRANGE_BACKEND_NONE			0	/* nobody; see reason */
+#define EXCHRANGE_BACKEND_XFS			1	/* XFS's own ioctl */
+#define EXCHRANGE_BACKEND_XFS_TRANSACTION	2	/* one XFS transaction */
+#define EXCHRANGE_BACKEND_BTRFS			3	/* one btrfs transaction */
+
+/* exchrange_query.reason: why there is no back end */
+#define EXCHRANGE_REASON_NONE		0	/* there is one */
+#define EXCHRANGE_REASON_FILE_SYSTEM	1	/* not a supported file system */
+#define EXCHRANGE_REASON_XFS_FEATURE	2	/* XFS made without exchange=1 */
+#define EXCHRANGE_REASON_XFS_KERNEL	3	/* XFS of this kernel has no such ioctl */
+
+/*
+ * EXCHRANGE_IOC_QUERY: what can be done with a regular file, whatever its
+ * descriptor was opened for (O_PATH aside).
+ */
+struct exchrange_query {
+	__s32	fd;		/* in */
+	__u32	backend;	/* out: EXCHRANGE_BACKEND_* */
+	__u32	alignment;	/* out: bytes, 0 where there is no back end */
+	__u32	reason;		/* out: EXCHRANGE_REASON_* */
+	__u64	flags;		/* out: the EXCHRANGE_* flags that work here */
+	__u64	reserved[4];	/* out: zero */
+};
+
+#define EXCHRANGE_IOC_MAGIC	'x'
+
+#define EXCHRANGE_IOC_EXCHANGE \
+	_IOW(EXCHRANGE_IOC_MAGIC, 0, struct exchrange_range)
+#define EXCHRANGE_IOC_START_COMMIT \
+	_IOWR(EXCHRANGE_IOC_MAGIC, 1, struct exchrange_commit)
+#define EXCHRANGE_IOC_COMMIT \
+	_IOW(EXCHRANGE_IOC_MAGIC, 2, struct exchrange_commit)
+#define EXCHRANGE_IOC_QUERY \
+	_IOWR(EXCHRANGE_IOC_MAGIC, 3, struct exchrange_query)
+
+#endif /* _UAPI_LINUX_EXCHRANGE_H */
