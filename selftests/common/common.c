@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common.h"
+
+const char *mount_point;
+int device = -1;
+
+void start(int argc, char **argv)
+{
+	if (argc != 2) {
+		fprintf(stderr, "usage: %s MOUNTPOINT\n", argv[0]);
+		exit(2);
+	}
+	mount_point = argv[1];
+	device = exchrange_open();
+	if (device < 0) {
+		perror("/dev/exchrange");
+		exit(1);
+	}
+}
+
+const char *path_of(const char *name)
+{
+	static char paths[16][256];
+	static unsigned int next;
+	char *path = paths[next++ % COUNT(paths)];
+
+	snprintf(path, sizeof(paths[0]), "%s/%s", mount_point, name);
+	return path;
+}
+
+uint8_t content_byte(unsigned int seed, uint64_t i)
+{
+	uint64_t x = (i + 1) * 0x9e3779b97f4a7c15ull + seed * 0x632be59bd9b4e019ull;
+
+	x ^= x >> 29;
+	x *= 0xbf58476d1ce4e5b9ull;
+	return (x >> 56) % 255 + 1;
+}
+
+/* Writes [from, to) of the contents, and waits until it is on the disk. */
+static void write_contents(int fd, unsigned int seed, uint64_t from, uint64_t to)
+{
+	uint8_t *bytes = malloc(to - from + 1);
+	uint64_t i;
+
+	assert_non_null(bytes);
+	for (i = from; i < to; i++)
+		bytes[i - from] = content_byte(seed, i);
+	assert_int_equal(pwrite(fd, bytes, to - from, from), to - from);
+	free(bytes);
+}
+
+static void write_block_out(int fd, uint64_t offset)
+{
+	const unsigned int all = SYNC_FILE_RANGE_WAIT_BEFORE |
+				 SYNC_FILE_RANGE_WRITE |
+				 SYNC_FILE_RANGE_WAIT_AFTER;
+
+	assert_int_equal(sync_file_range(fd, offset, BLOCK, all), 0);
+}
+
+/*
+ * Blocks of two files by turns, each written out before the next: whatever the
+ * file system, they cannot lie next to each other.
+ */
+static void write_scattered(int fd, unsigned int seed, uint64_t size)
+{
+	int other = open(mount_point, O_TMPFILE | O_RDWR, 0600);
+	uint64_t i;
+
+	assert_true(other >= 0);
+	for (i = 0; i < size; i += BLOCK) {
+		uint64_t end = i + BLOCK < size ? i + BLOCK : size;
+
+		write_contents(fd, seed, i, end);
+		write_block_out(fd, i);
+		write_contents(other, 0, i, i + BLOCK);
+		write_block_out(other, i);
+	}
+	close(other);
+}
+
+static void write_with_gaps(int fd, const struct file_spec *spec,
+			    unsigned int seed)
+{
+	uint64_t i;
+
+	assert_int_equal(ftruncate(fd, spec->size), 0);
+	if (spec->shape == SHAPE_PREALLOCATED)
+		assert_int_equal(fallocate(fd, 0, 0, spec->size), 0);
+	for (i = 0; i < spec->size; i += BLOCK) {
+		uint64_t end = i + BLOCK < spec->size ? i + BLOCK : spec->size;
+
+		if (i / BLOCK % 3 != 1)
+			write_contents(fd, seed, i, end);
+	}
+}
+
+int make_file(const char *name, struct file_spec spec, unsigned int seed)
+{
+	const char *path = path_of(name);
+	int fd;
+
+	unlink(path);
+	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	assert_true(fd >= 0);
+	assert_int_equal(fchown(fd, NOBODY, NOBODY), 0);
+
+	switch (spec.shape) {
+	case SHAPE_PLAIN:
+		write_contents(fd, seed, 0, spec.size);
+		break;
+	case SHAPE_SCATTERED:
+		write_scattered(fd, seed, spec.size);
+		break;
+	case SHAPE_HOLES:
+	case SHAPE_PREALLOCATED:
+		write_with_gaps(fd, &spec, seed);
+		break;
+	}
+	assert_int_equal(fsync(fd), 0);
+	return fd;
+}
+
+int open_path(const char *path, int flags)
+{
+	int fd = open(path, flags | O_CLOEXEC);
+
+	if (fd < 0)
+		fail_msg("%s: %s", path, strerror(errno));
+	return fd;
+}
+
+static uint64_t count_blocks(uint64_t size)
+{
+	return (size + BLOCK - 1) / BLOCK;
+}
+
+/* A copy of @size bytes, with room for none. */
+static uint8_t *copy_bytes(const uint8_t *bytes, uint64_t size)
+{
+	uint8_t *copy = malloc(size + 1);
+
+	assert_non_null(copy);
+	return memcpy(copy, bytes, size);
+}
+
+static void mark_extent(struct picture *picture,
+			const struct fiemap_extent *extent)
+{
+	uint64_t first = extent->fe_logical / BLOCK;
+	uint64_t end = count_blocks(extent->fe_logical + extent->fe_length);
+	uint64_t count = count_blocks(picture->size);
+	bool unwritten = extent->fe_flags & FIEMAP_EXTENT_UNWRITTEN;
+
+	if (end > count)
+		end = count;
+	if (first < end)
+		memset(picture->blocks + first, unwritten ? 'u' : 'd',
+		       end - first);
+}
+
+static void read_blocks(int fd, struct picture *picture)
+{
+	const unsigned int batch = 256;
+	struct fiemap *map = calloc(1, sizeof(*map) +
+				    batch * sizeof(map->fm_extents[0]));
+	uint64_t from = 0;
+	unsigned int i;
+
+	assert_non_null(map);
+	do {
+		map->fm_start = from;
+		map->fm_length = FIEMAP_MAX_OFFSET - from;
+		map->fm_flags = FIEMAP_FLAG_SYNC;
+		map->fm_extent_count = batch;
+		assert_int_equal(ioctl(fd, FS_IOC_FIEMAP, map), 0);
+		for (i = 0; i < map->fm_mapped_extents; i++) {
+			mark_extent(picture, &map->fm_extents[i]);
+			from = map->fm_extents[i].fe_logical +
+			       map->fm_extents[i].fe_length;
+		}
+	} while (map->fm_mapped_extents == batch);
+	free(map);
+}
+
+struct picture take_picture(int fd)
+{
+	struct picture picture;
+
+	assert_int_equal(fstat(fd, &picture.st), 0);
+	picture.size = picture.st.st_size;
+	picture.bytes = malloc(picture.size + 1);
+	assert_non_null(picture.bytes);
+	assert_int_equal(pread(fd, picture.bytes, picture.size, 0), picture.size);
+	picture.blocks = malloc(count_blocks(picture.size) + 1);
+	assert_non_null(picture.blocks);
+	memset(picture.blocks, '.', count_blocks(picture.size));
+	read_blocks(fd, &picture);
+	return picture;
+}
+
+struct picture copy_picture(const struct picture *picture)
+{
+	struct picture copy = *picture;
+
+	copy.bytes = copy_bytes(picture->bytes, picture->size);
+	copy.blocks = copy_bytes(picture->blocks, count_blocks(picture->size));
+	return copy;
+}
+
+void drop_picture(struct picture *picture)
+{
+	free(picture->bytes);
+	free(picture->blocks);
+	picture->bytes = NULL;
+	picture->blocks = NULL;
+}
+
+bool same_bytes(const struct picture *a, const struct picture *b)
+{
+	return a->size == b->size && !memcmp(a->bytes, b->bytes, a->size);
+}
+
+bool same_blocks(const struct picture *a, const struct picture *b)
+{
+	return a->size == b->size &&
+	       !memcmp(a->blocks, b->blocks, count_blocks(a->size));
+}
+
+static bool same_time(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
+bool same_times(const struct picture *a, const struct picture *b)
+{
+	return same_time(&a->st.st_mtim, &b->st.st_mtim) &&
+	       same_time(&a->st.st_ctim, &b->st.st_ctim);
+}
+
+void assert_unchanged(const struct picture *before, int fd)
+{
+	struct picture now = take_picture(fd);
+
+	assert_true(same_bytes(before, &now));
+	assert_true(same_blocks(before, &now));
+	assert_true(same_times(before, &now));
+	drop_picture(&now);
+}
+
+/* What follows the offsets in two arrays changes places, lengths and all. */
+static void model_tails(uint8_t **array1, uint64_t offset1, uint64_t length1,
+			uint8_t **array2, uint64_t offset2, uint64_t length2)
+{
+	uint8_t *tail1 = copy_bytes(*array1 + offset1, length1);
+	uint8_t *tail2 = copy_bytes(*array2 + offset2, length2);
+
+	*array1 = realloc(*array1, offset1 + length2 + 1);
+	*array2 = realloc(*array2, offset2 + length1 + 1);
+	assert_non_null(*array1);
+	assert_non_null(*array2);
+	memcpy(*array1 + offset1, tail2, length2);
+	memcpy(*array2 + offset2, tail1, length1);
+	free(tail1);
+	free(tail2);
+}
+
+static void model_range(uint8_t *array1, uint64_t offset1,
+			uint8_t *array2, uint64_t offset2, uint64_t length)
+{
+	while (length--) {
+		uint8_t byte = array1[offset1];
+
+		array1[offset1++] = array2[offset2];
+		array2[offset2++] = byte;
+	}
+}
+
+void model_exchange(struct picture *picture1, struct picture *picture2,
+		    uint64_t offset1, uint64_t offset2, uint64_t length,
+		    uint64_t flags)
+{
+	uint64_t length1 = picture1->size - offset1;
+	uint64_t length2 = picture2->size - offset2;
+
+	if (flags & EXCHRANGE_DRY_RUN)
+		return;
+	if (!(flags & EXCHRANGE_TO_EOF)) {
+		model_range(picture1->bytes, offset1,
+			    picture2->bytes, offset2, length);
+		model_range(picture1->blocks, offset1 / BLOCK,
+			    picture2->blocks, offset2 / BLOCK,
+			    count_blocks(length));
+		return;
+	}
+	model_tails(&picture1->bytes, offset1, length1,
+		    &picture2->bytes, offset2, length2);
+	model_tails(&picture1->blocks, offset1 / BLOCK, count_blocks(length1),
+		    &picture2->blocks, offset2 / BLOCK, count_blocks(length2));
+	picture1->size = offset1 + length2;
+	picture2->size = offset2 + length1;
+}
+
+int device_exchange(const struct exchrange_range *range)
+{
+	return ioctl(device, EXCHRANGE_IOC_EXCHANGE, range) ? errno : 0;
+}
+
+int device_start_commit(struct exchrange_commit *commit)
+{
+	return ioctl(device, EXCHRANGE_IOC_START_COMMIT, commit) ? errno : 0;
+}
+
+int device_commit(const struct exchrange_commit *commit)
+{
+	return ioctl(device, EXCHRANGE_IOC_COMMIT, commit) ? errno : 0;
+}
+
+void wait_for_another_timestamp(void)
+{
+	/* A tick is at most 10 ms, with HZ=100. */
+	const struct timespec ticks = { .tv_nsec = 30 * 1000 * 1000 };
+
+	nanosleep(&ticks, NULL);
+}
+
+int as_nobody(int (*call)(void *argument), void *argument)
+{
+	int status;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		if (setgroups(0, NULL) || setgid(NOBODY) || setuid(NOBODY))
+			_exit(255);
+		_exit(call(argument));
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_not_equal(WEXITSTATUS(status), 255);
+	return WEXITSTATUS(status);
+}
+
+static char *format_command(const char *format, va_list arguments)
+{
+	char *command;
+
+	assert_true(vasprintf(&command, format, arguments) >= 0);
+	return command;
+}
+
+static int exit_status(int status)
+{
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+int run(const char *format, ...)
+{
+	va_list arguments;
+	char *command;
+	int status;
+
+	va_start(arguments, format);
+	command = format_command(format, arguments);
+	va_end(arguments);
+	status = system(command);
+	free(command);
+	return exit_status(status);
+}
+
+static char *read_all(FILE *stream)
+{
+	char *text = NULL;
+	size_t size = 0;
+
+	rewind(stream);
+	if (getdelim(&text, &size, '\0', stream) < 0) {
+		free(text);
+		text = strdup("");
+	}
+	fclose(stream);
+	return text;
+}
+
+struct outcome run_and_keep(const char *format, ...)
+{
+	struct outcome outcome;
+	FILE *out = tmpfile(), *err = tmpfile();
+	va_list arguments;
+	char *command;
+	int status;
+	pid_t pid;
+
+	assert_non_null(out);
+	assert_non_null(err);
+	va_start(arguments, format);
+	command = format_command(format, arguments);
+	va_end(arguments);
+
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		dup2(fileno(out), STDOUT_FILENO);
+		dup2(fileno(err), STDERR_FILENO);
+		execl("/bin/sh", "sh", "-c", command, NULL);
+		_exit(127);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	free(command);
+	outcome.status = exit_status(status);
+	outcome.out = read_all(out);
+	outcome.err = read_all(err);
+	return outcome;
+}
+
+void drop_outcome(struct outcome *outcome)
+{
+	free(outcome->out);
+	free(outcome->err);
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the tests share: files of known shape and contents, pictures of files to
+ * compare, calls as somebody else, and XFS's own ioctl as the reference.
+ *
+ * A test program takes the mount point that it works on as its argument.  What
+ * goes wrong in a helper fails the test that called it.
+ */
+#ifndef SELFTESTS_COMMON_H
+#define SELFTESTS_COMMON_H
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include <cmocka.h>
+
+#include "exchrange.h"
+
+#define COUNT(array)	(sizeof(array) / sizeof((array)[0]))
+#define BLOCK		4096u
+#define ALL_FLAGS	(EXCHRANGE_TO_EOF | EXCHRANGE_DSYNC | \
+			 EXCHRANGE_DRY_RUN | EXCHRANGE_FILE1_WRITTEN)
+#define NOBODY		65534
+
+/* The mount point under test, and /dev/exchrange: set by start(). */
+extern const char *mount_point;
+extern int device;
+
+/* Takes the arguments of main(), opens the device. */
+void start(int argc, char **argv);
+
+/* A path below the mount point; good until sixteen more were asked for. */
+const char *path_of(const char *name);
+
+/*
+ * Contents: byte i of a file with this seed, never zero, so that a byte that
+ * nobody wrote shows.
+ */
+uint8_t content_byte(unsigned int seed, uint64_t i);
+
+/* Files of many forms, all made of content_byte(seed). */
+enum shape {
+	SHAPE_PLAIN,		/* written in one piece */
+	SHAPE_HOLES,		/* every third block of a PLAIN one is a hole */
+	SHAPE_PREALLOCATED,	/* every third block is preallocated */
+	SHAPE_SCATTERED,	/* no two blocks next to each other on the disk */
+};
+
+struct file_spec {
+	enum shape	shape;
+	uint64_t	size;	/* bytes */
+};
+
+/* Makes @name anew, durable and owned by nobody; returns it open O_RDWR. */
+int make_file(const char *name, struct file_spec spec, unsigned int seed);
+int open_path(const char *path, int flags);
+
+/*
+ * Everything of a file that an exchange may change, or must not.  blocks has a
+ * character for each BLOCK: 'd' data, 'u' preallocated (unwritten), '.' a hole.
+ */
+struct picture {
+	uint8_t		*bytes;
+	uint8_t		*blocks;
+	uint64_t	size;
+	struct stat	st;
+};
+
+struct picture take_picture(int fd);
+struct picture copy_picture(const struct picture *picture);
+void drop_picture(struct picture *picture);
+bool same_bytes(const struct picture *a, const struct picture *b);
+bool same_blocks(const struct picture *a, const struct picture *b);
+bool same_times(const struct picture *a, const struct picture *b);
+/* The picture is still true of the file behind fd: bytes, size and times. */
+void assert_unchanged(const struct picture *before, int fd);
+
+/*
+ * The model: what the two pictures become when [offset1, offset1 + length) and
+ * [offset2, ...) change places; with TO_EOF in flags, all that follows.
+ */
+void model_exchange(struct picture *picture1, struct picture *picture2,
+		    uint64_t offset1, uint64_t offset2, uint64_t length,
+		    uint64_t flags);
+
+/* XFS's own ioctl, by its own header: 0 or an errno. */
+int xfs_exchange(const struct exchrange_range *range);
+int xfs_start_commit(struct exchrange_commit *commit);
+int xfs_commit(const struct exchrange_commit *commit);
+
+/* The same through the device: 0 or an errno. */
+int device_exchange(const struct exchrange_range *range);
+int device_start_commit(struct exchrange_commit *commit);
+int device_commit(const struct exchrange_commit *commit);
+
+/* Longer than the grain of the kernel's timestamps. */
+void wait_for_another_timestamp(void);
+
+/* Runs call(argument) in a child that is nobody; returns what it returned. */
+int as_nobody(int (*call)(void *argument), void *argument);
+
+/* Runs a shell command; its exit status, with its output in the test's log. */
+int run(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* The same with the streams kept; free() both. */
+struct outcome {
+	int	status;
+	char	*out;
+	char	*err;
+};
+
+struct outcome run_and_keep(const char *format, ...)
+	__attribute__((format(printf, 1, 2)));
+void drop_outcome(struct outcome *outcome);
+
+#endif /* SELFTESTS_COMMON_H */

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Calls made twice on like files: through the device, and as the reference with
+ * XFS's own ioctl where the file system has it.  Both must agree with each other,
+ * and a byte-by-byte model with both.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "common.h"
+
+#define KIB 1024ull
+
+static const struct row {
+	const char		*name;
+	struct file_spec	spec1;
+	struct file_spec	spec2;
+	bool			one_file;	/* file1 is file2 */
+	uint64_t		offset1;
+	uint64_t		offset2;
+	uint64_t		length;
+	uint64_t		flags;
+	int			error;
+} rows[] = {
+	{ "whole files of one block",
+	  { SHAPE_PLAIN, 4096 }, { SHAPE_PLAIN, 4096 }, .length = 4096 },
+	{ "whole files of 1 MiB",
+	  { SHAPE_PLAIN, 1024 * KIB }, { SHAPE_PLAIN, 1024 * KIB },
+	  .length = 1024 * KIB },
+	{ "whole files that end within a block",
+	  { SHAPE_PLAIN, 10000 }, { SHAPE_PLAIN, 10000 }, .length = 10000 },
+	{ "whole files of 1,000 extents",
+	  { SHAPE_SCATTERED, 4000 * KIB }, { SHAPE_SCATTERED, 4000 * KIB },
+	  .flags = EXCHRANGE_TO_EOF },
+	{ "1,000 extents with one",
+	  { SHAPE_SCATTERED, 4000 * KIB }, { SHAPE_PLAIN, 4000 * KIB },
+	  .flags = EXCHRANGE_TO_EOF },
+
+	{ "a range at the start",
+	  { SHAPE_PLAIN, 64 * KIB }, { SHAPE_PLAIN, 64 * KIB },
+	  .length = 16 * KIB },
+	{ "a range in the middle, other offsets",
+	  { SHAPE_PLAIN, 64 * KIB }, { SHAPE_PLAIN, 64 * KIB },
+	  .offset1 = 8 * KIB, .offset2 = 40 * KIB, .length = 12 * KIB },
+	{ "a range at the ends",
+	  { SHAPE_PLAIN, 64 * KIB }, { SHAPE_PLAIN, 64 * KIB },
+	  .offset1 = 60 * KIB, .offset2 = 60 * KIB, .length = 4 * KIB },
+	{ "a range that splits extents of scattered files",
+	  { SHAPE_SCATTERED, 256 * KIB }, { SHAPE_PLAIN, 256 * KIB },
+	  .offset1 = 20 * KIB, .offset2 = 100 * KIB, .length = 64 * KIB },
+	{ "the last block of two files, which ends within a block",
+	  { SHAPE_PLAIN, 10000 }, { SHAPE_PLAIN, 10000 },
+	  .offset1 = 8192, .offset2 = 8192, .length = 10000 - 8192 },
+	{ "a range of no bytes",
+	  { SHAPE_PLAIN, 64 * KIB }, { SHAPE_PLAIN, 64 * KIB } },
+
+	{ "to EOF, equal sizes",
+	  { SHAPE_PLAIN, 64 * KIB }, { SHAPE_PLAIN, 64 * KIB },
+	  .flags = EXCHRANGE_TO_EOF },
+	{ "to EOF, unequal sizes",
+	  { SHAPE_PLAIN, 300 }, { SHAPE_PLAIN, 100000 },
+	  .flags = EXCHRANGE_TO_EOF },
+	{ "to EOF, unequal sizes, from offsets",
+	  { SHAPE_PLAIN, 50000 }, { SHAPE_PLAIN, 100001 },
+	  .offset1 = 4 * KIB, .offset2 = 16 * KIB, .flags = EXCHRANGE_TO_EOF },
+	{ "to EOF, file1 from its very end",
+	  { SHAPE_PLAIN, 64 * KIB }, { SHAPE_PLAIN, 64 * KIB },
+	  .offset1 = 64 * KIB, .flags = EXCHRANGE_TO_EOF },
+	{ "to EOF, the length is ignored",
+	  { SHAPE_PLAIN, 5000 }, { SHAPE_PLAIN, 7000 },
+	  .length = UINT64_MAX, .flags = EXCHRANGE_TO_EOF },
+	{ "to EOF, empty with full",
+	  { SHAPE_PLAIN, 0 }, { SHAPE_PLAIN, 70000 },
+	  .flags = EXCHRANGE_TO_EOF },
+	{ "to EOF, full with empty",
+	  { SHAPE_PLAIN, 70000 }, { SHAPE_PLAIN, 0 },
+	  .flags = EXCHRANGE_TO_EOF },
+	{ "to EOF, both empty",
+	  { SHAPE_PLAIN, 0 }, { SHAPE_PLAIN, 0 }, .flags = EXCHRANGE_TO_EOF },
+
+	{ "holes with data",
+	  { SHAPE_HOLES, 64 * KIB }, { SHAPE_PLAIN, 64 * KIB },
+	  .length = 64 * KIB },
+	{ "data with holes, a range",
+	  { SHAPE_PLAIN, 64 * KIB }, { SHAPE_HOLES, 64 * KIB },
+	  .offset1 = 12 * KIB, .offset2 = 4 * KIB, .length = 20 * KIB },
+	{ "holes with preallocated blocks",
+	  { SHAPE_HOLES, 64 * KIB }, { SHAPE_PREALLOCATED, 64 * KIB },
+	  .length = 64 * KIB },
+	{ "preallocated blocks with data, to EOF",
+	  { SHAPE_PREALLOCATED, 50000 }, { SHAPE_PLAIN, 1000 },
+	  .flags = EXCHRANGE_TO_EOF },
+
+	{ "durable",
+	  { SHAPE_PLAIN, 64 * KIB }, { SHAPE_PLAIN, 32 * KIB },
+	  .flags = EXCHRANGE_TO_EOF | EXCHRANGE_DSYNC },
+	{ "dry run",
+	  { SHAPE_PLAIN, 64 * KIB }, { SHAPE_PLAIN, 32 * KIB },
+	  .flags = EXCHRANGE_TO_EOF | EXCHRANGE_DRY_RUN },
+	{ "dry run of what cannot be",
+	  { SHAPE_PLAIN, 64 * KIB }, { SHAPE_PLAIN, 64 * KIB },
+	  .offset1 = 1, .length = 4096, .flags = EXCHRANGE_DRY_RUN,
+	  .error = EINVAL },
+	{ "what file1 wrote, into a range",
+	  { SHAPE_HOLES, 64 * KIB }, { SHAPE_PLAIN, 64 * KIB },
+	  .length = 64 * KIB, .flags = EXCHRANGE_FILE1_WRITTEN },
+	{ "what file1 wrote, of a preallocated file",
+	  { SHAPE_PREALLOCATED, 64 * KIB }, { SHAPE_PLAIN, 64 * KIB },
+	  .offset1 = 4 * KIB, .offset2 = 8 * KIB, .length = 40 * KIB,
+	  .flags = EXCHRANGE_FILE1_WRITTEN },
+	{ "what file1 wrote, durable, of 1,000 extents",
+	  { SHAPE_SCATTERED, 4000 * KIB }, { SHAPE_SCATTERED, 4000 * KIB },
+	  .length = 4000 * KIB,
+	  .flags = EXCHRANGE_FILE1_WRITTEN | EXCHRANGE_DSYNC },
+
+	{ "one file, two ranges",
+	  { SHAPE_PLAIN, 64 * KIB }, .one_file = true,
+	  .offset2 = 32 * KIB, .length = 32 * KIB },
+	{ "one file, ranges that overlap",
+	  { SHAPE_PLAIN, 64 * KIB }, .one_file = true,
+	  .offset2 = 28 * KIB, .length = 32 * KIB, .error = EINVAL },
+	{ "one file, the same range twice",
+	  { SHAPE_PLAIN, 64 * KIB }, .one_file = true,
+	  .length = 64 * KIB, .error = EINVAL },
+
+	{ "an unaligned offset of file1",
+	  { SHAPE_PLAIN, 64 * KIB }, { SHAPE_PLAIN, 64 * KIB },
+	  .offset1 = 512, .length = 4096, .error = EINVAL },
+	{ "an unaligned offset of file2",
+	  { SHAPE_PLAIN, 64 * KIB }, { SHAPE_PLAIN, 64 * KIB },
+	  .offset2 = 4095, .length = 4096, .error = EINVAL },
+	{ "an unaligned length",
+	  { SHAPE_PLAIN, 64 * KIB }, { SHAPE_PLAIN, 64 * KIB },
+	  .length = 5000, .error = EINVAL },
+	{ "the end of file1 into the middle of file2",
+	  { SHAPE_PLAIN, 10000 }, { SHAPE_PLAIN, 64 * KIB },
+	  .length = 10000, .error = EINVAL },
+	{ "an offset past EOF of file1",
+	  { SHAPE_PLAIN, 4096 }, { SHAPE_PLAIN, 64 * KIB },
+	  .offset1 = 8192, .length = 4096, .error = EINVAL },
+	{ "an offset past EOF of file2, to EOF",
+	  { SHAPE_PLAIN, 64 * KIB }, { SHAPE_PLAIN, 4096 },
+	  .offset2 = 8192, .flags = EXCHRANGE_TO_EOF, .error = EINVAL },
+	{ "a length past EOF",
+	  { SHAPE_PLAIN, 64 * KIB }, { SHAPE_PLAIN, 60 * KIB },
+	  .length = 64 * KIB, .error = EINVAL },
+	{ "a range that wraps",
+	  { SHAPE_PLAIN, 64 * KIB }, { SHAPE_PLAIN, 64 * KIB },
+	  .offset1 = 4096, .length = UINT64_MAX - 4095, .error = EINVAL },
+	{ "a negative offset",
+	  { SHAPE_PLAIN, 64 * KIB }, { SHAPE_PLAIN, 64 * KIB },
+	  .offset2 = 1ull << 63, .length = 4096, .error = EINVAL },
+	{ "a negative offset, to EOF",
+	  { SHAPE_PLAIN, 64 * KIB }, { SHAPE_PLAIN, 64 * KIB },
+	  .offset1 = UINT64_MAX - 4095, .flags = EXCHRANGE_TO_EOF,
+	  .error = EINVAL },
+};
+
+/* Two files and what they were. */
+struct pair {
+	int		fd[2];
+	struct picture	before[2];
+	struct picture	after[2];
+};
+
+static void make_pair(struct pair *pair, const struct row *row,
+		      const char *name1, const char *name2)
+{
+	pair->fd[0] = make_file(name1, row->spec1, 1);
+	if (row->one_file) {
+		pair->fd[1] = open_path(path_of(name1), O_RDWR);
+	} else {
+		pair->fd[1] = make_file(name2, row->spec2, 2);
+	}
+	wait_for_another_timestamp();
+	pair->before[0] = take_picture(pair->fd[0]);
+	pair->before[1] = take_picture(pair->fd[1]);
+}
+
+static int exchange_pair(struct pair *pair, const struct row *row,
+			 int (*exchange)(const struct exchrange_range *))
+{
+	struct exchrange_range range = {
+		.file1_fd	= pair->fd[0],
+		.file2_fd	= pair->fd[1],
+		.file1_offset	= row->offset1,
+		.file2_offset	= row->offset2,
+		.length		= row->length,
+		.flags		= row->flags,
+	};
+	int error = exchange(&range);
+
+	pair->after[0] = take_picture(pair->fd[0]);
+	pair->after[1] = take_picture(pair->fd[1]);
+	return error;
+}
+
+static void drop_pair(struct pair *pair)
+{
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		close(pair->fd[i]);
+		drop_picture(&pair->before[i]);
+		drop_picture(&pair->after[i]);
+	}
+}
+
+/* With FILE1_WRITTEN, the blocks that write_with_gaps() wrote, one by one. */
+static void model_written(struct picture *model1, struct picture *model2,
+			  const struct row *row)
+{
+	uint64_t i;
+
+	for (i = 0; i < row->length; i += BLOCK)
+		if (row->spec1.shape == SHAPE_SCATTERED ||
+		    (row->offset1 + i) / BLOCK % 3 != 1)
+			model_exchange(model1, model2, row->offset1 + i,
+				       row->offset2 + i, BLOCK, 0);
+}
+
+static void assert_model(const struct pair *pair, const struct row *row)
+{
+	struct picture model1 = copy_picture(&pair->before[0]);
+	struct picture model2 = copy_picture(&pair->before[1]);
+
+	if (row->error == 0 && row->one_file) {
+		/* One picture: both ranges of it change. */
+		model_exchange(&model1, &model1, row->offset1, row->offset2,
+			       row->length, row->flags);
+		drop_picture(&model2);
+		model2 = copy_picture(&model1);
+	} else if (row->error == 0 && row->flags & EXCHRANGE_FILE1_WRITTEN) {
+		model_written(&model1, &model2, row);
+	} else if (row->error == 0) {
+		model_exchange(&model1, &model2, row->offset1, row->offset2,
+			       row->length, row->flags);
+	}
+	assert_true(same_bytes(&model1, &pair->after[0]));
+	assert_true(same_bytes(&model2, &pair->after[1]));
+	assert_true(same_blocks(&model1, &pair->after[0]));
+	assert_true(same_blocks(&model2, &pair->after[1]));
+	drop_picture(&model1);
+	drop_picture(&model2);
+}
+
+/* The same through the device as with XFS's own ioctl, where that is there. */
+static void assert_like_reference(const struct row *row, const struct pair *pair,
+				  int error)
+{
+	struct pair reference;
+	int i, reference_error;
+
+	make_pair(&reference, row, "reference1", "reference2");
+	reference_error = exchange_pair(&reference, row, xfs_exchange);
+	if (reference_error != ENOTTY) {
+		assert_int_equal(error, reference_error);
+		for (i = 0; i < 2; i++) {
+			assert_true(same_bytes(&pair->after[i],
+					       &reference.after[i]));
+			assert_int_equal(same_times(&pair->before[i],
+						    &pair->after[i]),
+					 same_times(&reference.before[i],
+						    &reference.after[i]));
+			assert_true(same_blocks(&pair->after[i],
+						&reference.after[i]));
+		}
+	}
+	drop_pair(&reference);
+}
+
+static void test_row(void **state)
+{
+	const struct row *row = *state;
+	struct pair pair;
+	int error;
+
+	make_pair(&pair, row, "pair1", "pair2");
+	error = exchange_pair(&pair, row, device_exchange);
+	assert_int_equal(error, row->error);
+	assert_model(&pair, row);
+	assert_like_reference(row, &pair, error);
+	drop_pair(&pair);
+}
+
+int main(int argc, char **argv)
+{
+	struct CMUnitTest tests[COUNT(rows)] = { };
+	char name[COUNT(rows)][128];
+	size_t i;
+
+	start(argc, argv);
+	for (i = 0; i < COUNT(rows); i++) {
+		snprintf(name[i], sizeof(name[i]), "exchange: %s", rows[i].name);
+		tests[i].name = name[i];
+		tests[i].test_func = test_row;
+		tests[i].initial_state = (void *)&rows[i];
+	}
+	return cmocka_run_group_tests_name("exchange", tests, NULL, NULL);
+}
