@@ -105,7 +105,7 @@ void wait_for_another_timestamp(void);
 /* Runs call(argument) in a child that is nobody; returns what it returned. */
 int as_nobody(int (*call)(void *argument), void *argument);
 
-/* Runs a shell command; its exit status, with its output in the test's log. */
+/* Runs a shell command; its exit status, and what it printed if that is not 0. */
 int run(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* The same with the streams kept; free() both. */

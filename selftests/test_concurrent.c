@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Threads that swap one pair while others read it: a reader sees a block of one
+ * file or of the other, never a mixture, and at the end the pair is whole.
+ */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "common.h"
+
+#define BLOCKS	64u
+#define SWAPPERS	8
+#define SWAPS		60	/* by each */
+#define READERS		4
+
+struct arena {
+	int		fd[2];
+	atomic_bool	stop;
+	atomic_ullong	reads;
+	atomic_ullong	torn;		/* blocks that are a mixture */
+	atomic_ullong	seen[2];	/* blocks of file 'a', of file 'b' */
+	atomic_ullong	failed;		/* exchanges */
+};
+
+static void fill(int fd, char letter)
+{
+	char block[BLOCK];
+	unsigned int i;
+
+	memset(block, letter, sizeof(block));
+	for (i = 0; i < BLOCKS; i++)
+		assert_int_equal(pwrite(fd, block, BLOCK, i * BLOCK), BLOCK);
+	assert_int_equal(fsync(fd), 0);
+}
+
+static bool is_all(const char *bytes, char letter, size_t size)
+{
+	return bytes[0] == letter && !memcmp(bytes, bytes + 1, size - 1);
+}
+
+static void judge(struct arena *arena, const char *block)
+{
+	atomic_fetch_add(&arena->reads, 1);
+	if (is_all(block, 'a', BLOCK))
+		atomic_fetch_add(&arena->seen[0], 1);
+	else if (is_all(block, 'b', BLOCK))
+		atomic_fetch_add(&arena->seen[1], 1);
+	else
+		atomic_fetch_add(&arena->torn, 1);
+}
+
+static void *swap_many(void *argument)
+{
+	struct arena *arena = argument;
+	struct exchrange_range range = {
+		.file1_fd	= arena->fd[0],
+		.file2_fd	= arena->fd[1],
+		.length		= BLOCKS * BLOCK,
+	};
+	int i;
+
+	for (i = 0; i < SWAPS; i++)
+		if (device_exchange(&range))
+			atomic_fetch_add(&arena->failed, 1);
+	return NULL;
+}
+
+static void *read_many(void *argument)
+{
+	struct arena *arena = argument;
+	char block[BLOCK];
+	unsigned int i = 0;
+
+	while (!atomic_load(&arena->stop)) {
+		if (pread(arena->fd[i % 2], block, BLOCK,
+			  i % BLOCKS * BLOCK) == BLOCK)
+			judge(arena, block);
+		i += 7;
+	}
+	return NULL;
+}
+
+static void assert_whole(int fd, char letter)
+{
+	char *bytes = malloc(BLOCKS * BLOCK);
+
+	assert_non_null(bytes);
+	assert_int_equal(pread(fd, bytes, BLOCKS * BLOCK, 0), BLOCKS * BLOCK);
+	assert_true(is_all(bytes, letter, BLOCKS * BLOCK));
+	free(bytes);
+}
+
+static void test_readers_see_no_mixture(void **state)
+{
+	static const struct file_spec empty = { SHAPE_PLAIN, 0 };
+	pthread_t swappers[SWAPPERS], readers[READERS];
+	struct arena arena = { };
+	int i;
+
+	(void)state;
+	arena.fd[0] = make_file("a", empty, 0);
+	arena.fd[1] = make_file("b", empty, 0);
+	fill(arena.fd[0], 'a');
+	fill(arena.fd[1], 'b');
+
+	for (i = 0; i < READERS; i++)
+		assert_int_equal(pthread_create(&readers[i], NULL, read_many,
+						&arena), 0);
+	for (i = 0; i < SWAPPERS; i++)
+		assert_int_equal(pthread_create(&swappers[i], NULL, swap_many,
+						&arena), 0);
+	for (i = 0; i < SWAPPERS; i++)
+		pthread_join(swappers[i], NULL);
+	atomic_store(&arena.stop, true);
+	for (i = 0; i < READERS; i++)
+		pthread_join(readers[i], NULL);
+
+	print_message("# %llu blocks read, %llu of 'a', %llu of 'b', %llu torn\n",
+		      arena.reads, arena.seen[0], arena.seen[1], arena.torn);
+	assert_int_equal(arena.failed, 0);
+	assert_int_equal(arena.torn, 0);
+	/* The readers did see it happen. */
+	assert_true(arena.seen[0] > 0 && arena.seen[1] > 0);
+	/* An even number of swaps: everything is where it was. */
+	assert_whole(arena.fd[0], 'a');
+	assert_whole(arena.fd[1], 'b');
+	close(arena.fd[0]);
+	close(arena.fd[1]);
+}
+
+/* A mapping made before the exchange shows the new contents after it. */
+static void test_mapping_shows_the_new_contents(void **state)
+{
+	static const struct file_spec empty = { SHAPE_PLAIN, 0 };
+	struct exchrange_range range = {
+		.file1_fd	= make_file("a", empty, 0),
+		.file2_fd	= make_file("b", empty, 0),
+		.flags		= EXCHRANGE_TO_EOF,
+	};
+	char *mapping;
+
+	(void)state;
+	fill(range.file1_fd, 'a');
+	fill(range.file2_fd, 'b');
+	mapping = mmap(NULL, BLOCKS * BLOCK, PROT_READ | PROT_WRITE, MAP_SHARED,
+		       range.file2_fd, 0);
+	assert_ptr_not_equal(mapping, MAP_FAILED);
+	assert_true(is_all(mapping, 'b', BLOCKS * BLOCK));
+	assert_int_equal(device_exchange(&range), 0);
+	assert_true(is_all(mapping, 'a', BLOCKS * BLOCK));
+
+	/* And a store through it lands in the file it was made of. */
+	mapping[5] = 'x';
+	assert_int_equal(msync(mapping, BLOCKS * BLOCK, MS_SYNC), 0);
+	assert_whole(range.file1_fd, 'b');
+	assert_int_equal(munmap(mapping, BLOCKS * BLOCK), 0);
+	close(range.file1_fd);
+	close(range.file2_fd);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_readers_see_no_mixture),
+		cmocka_unit_test(test_mapping_shows_the_new_contents),
+	};
+
+	start(argc, argv);
+	return cmocka_run_group_tests_name("concurrent", tests, NULL, NULL);
+}

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The module comes and goes: with and without xfs, many times, and never while
+ * somebody uses it.  Leaves the mount point and the module as it found them.
+ */
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include "common.h"
+
+static int load(void)
+{
+	return run("modprobe exchrange");
+}
+
+/* delete_module(2): 0 or an errno, without waiting. */
+static int unload(void)
+{
+	return syscall(SYS_delete_module, "exchrange", O_NONBLOCK) ? errno : 0;
+}
+
+static bool is_loaded(const char *module)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/sys/module/%s", module);
+	return access(path, F_OK) == 0;
+}
+
+static void close_device(void)
+{
+	close(device);
+	device = -1;
+}
+
+static void open_device(void)
+{
+	device = exchrange_open();
+	assert_true(device >= 0);
+}
+
+static void assert_swap_works(void)
+{
+	static const struct file_spec plain = { SHAPE_PLAIN, 10000 };
+	struct exchrange_range range = {
+		.file1_fd	= make_file("file1", plain, 1),
+		.file2_fd	= make_file("file2", plain, 2),
+		.flags		= EXCHRANGE_TO_EOF,
+	};
+	uint8_t byte;
+
+	assert_int_equal(device_exchange(&range), 0);
+	assert_int_equal(pread(range.file2_fd, &byte, 1, 7000), 1);
+	assert_int_equal(byte, content_byte(1, 7000));
+	close(range.file1_fd);
+	close(range.file2_fd);
+}
+
+static void test_device_comes_and_goes(void **state)
+{
+	(void)state;
+	close_device();
+	assert_int_equal(unload(), 0);
+	assert_int_equal(access("/dev/exchrange", F_OK), -1);
+	assert_int_equal(exchrange_open(), -1);
+	assert_int_equal(errno, ENOENT);
+	assert_int_equal(load(), 0);
+	open_device();
+	assert_swap_works();
+}
+
+static void test_hundred_loads_and_unloads(void **state)
+{
+	int i;
+
+	(void)state;
+	for (i = 0; i < 100; i++) {
+		close_device();
+		assert_int_equal(unload(), 0);
+		assert_false(is_loaded("exchrange"));
+		assert_int_equal(load(), 0);
+		open_device();
+	}
+	assert_swap_works();
+}
+
+static void test_open_device_keeps_the_module(void **state)
+{
+	(void)state;
+	assert_int_equal(unload(), EWOULDBLOCK);
+	assert_swap_works();
+}
+
+struct long_exchange {
+	struct exchrange_range	range;
+	atomic_bool		started;
+	atomic_bool		ended;
+	int			error;
+};
+
+static void *exchange_long(void *argument)
+{
+	struct long_exchange *exchange = argument;
+
+	atomic_store(&exchange->started, true);
+	exchange->error = device_exchange(&exchange->range);
+	atomic_store(&exchange->ended, true);
+	return NULL;
+}
+
+/* The descriptor is closed under a call: the call alone keeps the module. */
+static void test_running_exchange_keeps_the_module(void **state)
+{
+	static const struct file_spec scattered = {
+		SHAPE_SCATTERED, 2000 * BLOCK
+	};
+	struct long_exchange exchange = {
+		.range.file1_fd	= make_file("file1", scattered, 1),
+		.range.file2_fd	= make_file("file2", scattered, 2),
+		.range.flags	= EXCHRANGE_TO_EOF,
+	};
+	unsigned int refusals = 0;
+	bool closed = false;
+	pthread_t thread;
+
+	(void)state;
+	assert_int_equal(pthread_create(&thread, NULL, exchange_long,
+					&exchange), 0);
+	for (;;) {
+		bool ended = atomic_load(&exchange.ended);
+		int error = unload();
+
+		if (error == 0) {
+			/* Only after the call: this was seen before it went. */
+			assert_true(ended || atomic_load(&exchange.ended));
+			break;
+		}
+		assert_int_equal(error, EWOULDBLOCK);
+		refusals++;
+		usleep(1000);
+		if (!closed && atomic_load(&exchange.started)) {
+			usleep(20000);
+			close_device();
+			closed = true;
+		}
+	}
+	pthread_join(thread, NULL);
+	print_message("# %u refusals while it ran\n", refusals);
+	assert_int_equal(exchange.error, 0);
+	/* Once for the open device, and then for the call alone. */
+	assert_true(refusals > 1);
+	close(exchange.range.file1_fd);
+	close(exchange.range.file2_fd);
+	assert_int_equal(load(), 0);
+	open_device();
+	assert_swap_works();
+}
+
+static void leave_file_system(void)
+{
+	assert_int_equal(umount(mount_point), 0);
+	assert_int_equal(run("modprobe -r xfs"), 0);
+	assert_false(is_loaded("xfs"));
+}
+
+static void enter_file_system(void)
+{
+	assert_int_equal(run("mount $XFS_DEV '%s'", mount_point), 0);
+}
+
+static void test_file_system_module_goes_and_comes_back(void **state)
+{
+	struct exchrange_query query = { .fd = open_path("/root", O_TMPFILE | O_RDWR) };
+
+	(void)state;
+	/* The device keeps no hold on xfs, and works on without it. */
+	leave_file_system();
+	assert_int_equal(exchrange_query(device, &query), 0);
+	assert_int_equal(query.reason, EXCHRANGE_REASON_FILE_SYSTEM);
+	close(query.fd);
+	enter_file_system();
+	assert_swap_works();
+}
+
+static void test_loads_without_the_file_system(void **state)
+{
+	(void)state;
+	leave_file_system();
+	close_device();
+	assert_int_equal(unload(), 0);
+	assert_int_equal(load(), 0);
+	assert_false(is_loaded("xfs"));
+	open_device();
+	enter_file_system();
+	assert_swap_works();
+}
+
+int main(int argc, char **argv)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_device_comes_and_goes),
+		cmocka_unit_test(test_hundred_loads_and_unloads),
+		cmocka_unit_test(test_open_device_keeps_the_module),
+		cmocka_unit_test(test_running_exchange_keeps_the_module),
+		cmocka_unit_test(test_file_system_module_goes_and_comes_back),
+		cmocka_unit_test(test_loads_without_the_file_system),
+	};
+
+	start(argc, argv);
+	return cmocka_run_group_tests_name("module", tests, NULL, NULL);
+}

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * QUERY: what it says of a file is what an exchange of that file does.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "common.h"
+
+#define SCRATCH	"/mnt/scratch"
+
+static const struct file_spec plain = { SHAPE_PLAIN, 64 * 1024 };
+
+static int query(int fd, struct exchrange_query *query)
+{
+	memset(query, 0, sizeof(*query));
+	query->fd = fd;
+	return ioctl(device, EXCHRANGE_IOC_QUERY, query) ? errno : 0;
+}
+
+/* The answer has no back end, for this reason, and nothing else. */
+static void assert_none(int fd, uint32_t reason)
+{
+	struct exchrange_query answer;
+
+	assert_int_equal(query(fd, &answer), 0);
+	assert_int_equal(answer.backend, EXCHRANGE_BACKEND_NONE);
+	assert_int_equal(answer.reason, reason);
+	assert_int_equal(answer.alignment, 0);
+	assert_int_equal(answer.flags, 0);
+}
+
+static void make_scratch(const char *mkfs, const char *mount_options)
+{
+	assert_int_equal(run("mkdir -p " SCRATCH " && %s && mount -o '%s' $SCRATCH_DEV1 " SCRATCH,
+			     mkfs, mount_options), 0);
+}
+
+static void end_scratch(void)
+{
+	assert_int_equal(run("umount " SCRATCH), 0);
+}
+
+static void assert_exchange(int error, int fd1, int fd2, uint64_t offset1,
+			    uint64_t length)
+{
+	struct exchrange_range range = {
+		.file1_fd	= fd1,
+		.file2_fd	= fd2,
+		.file1_offset	= offset1,
+		.length		= length,
+		.flags		= EXCHRANGE_DRY_RUN,
+	};
+
+	assert_int_equal(device_exchange(&range), error);
+}
+
+/* A unit of that many bytes can be exchanged, and nothing smaller. */
+static void assert_alignment(int fd1, int fd2, uint32_t alignment)
+{
+	struct exchrange_query answer;
+
+	assert_int_equal(query(fd2, &answer), 0);
+	assert_int_equal(answer.alignment, alignment);
+	assert_exchange(0, fd1, fd2, alignment, alignment);
+	assert_exchange(EINVAL, fd1, fd2, alignment / 2, alignment);
+	assert_exchange(EINVAL, fd1, fd2, 0, alignment / 2);
+}
+
+static void test_xfs_with_exchange(void **state)
+{
+	int fd1 = make_file("file1", plain, 1);
+	int fd2 = make_file("file2", plain, 2);
+	struct exchrange_query answer;
+
+	(void)state;
+	assert_int_equal(query(fd2, &answer), 0);
+	assert_int_equal(answer.backend, EXCHRANGE_BACKEND_XFS);
+	assert_int_equal(answer.reason, EXCHRANGE_REASON_NONE);
+	assert_int_equal(answer.flags, ALL_FLAGS);
+	assert_alignment(fd1, fd2, BLOCK);
+	close(fd1);
+	close(fd2);
+}
+
+/* Whatever it was opened for: a query takes no rights over the file. */
+static void test_descriptors(void **state)
+{
+	struct exchrange_query answer;
+	int fd;
+
+	(void)state;
+	close(make_file("file2", plain, 2));
+	fd = open_path(path_of("file2"), O_RDONLY);
+	assert_int_equal(query(fd, &answer), 0);
+	assert_int_equal(answer.backend, EXCHRANGE_BACKEND_XFS);
+	close(fd);
+
+	fd = open_path(path_of("file2"), O_WRONLY | O_APPEND);
+	assert_int_equal(query(fd, &answer), 0);
+	assert_int_equal(answer.backend, EXCHRANGE_BACKEND_XFS);
+	close(fd);
+
+	fd = open_path(path_of("file2"), O_PATH);
+	assert_int_equal(query(fd, &answer), EBADF);
+	close(fd);
+	assert_int_equal(query(-1, &answer), EBADF);
+
+	fd = open_path(mount_point, O_RDONLY);
+	assert_int_equal(query(fd, &answer), EISDIR);
+	close(fd);
+
+	fd = open_path("/dev/null", O_RDWR);
+	assert_int_equal(query(fd, &answer), EINVAL);
+	close(fd);
+}
+
+static void test_block_size_is_the_alignment(void **state)
+{
+	int fd1, fd2;
+
+	(void)state;
+	make_scratch("mkfs.xfs -q -f -i exchange=1 -b size=1024 $SCRATCH_DEV1",
+		     "defaults");
+	fd1 = open(SCRATCH, O_TMPFILE | O_RDWR, 0600);
+	fd2 = open(SCRATCH, O_TMPFILE | O_RDWR, 0600);
+	assert_int_equal(ftruncate(fd1, 1 << 20), 0);
+	assert_int_equal(ftruncate(fd2, 1 << 20), 0);
+	assert_alignment(fd1, fd2, 1024);
+	close(fd1);
+	close(fd2);
+	end_scratch();
+}
+
+/* Files on the realtime device are exchanged by the realtime extent. */
+static void test_realtime_extent_is_the_alignment(void **state)
+{
+	int fd1, fd2;
+
+	(void)state;
+	make_scratch("mkfs.xfs -q -f -i exchange=1 -d rtinherit=1"
+		     " -r rtdev=$SCRATCH_DEV2,extsize=64k $SCRATCH_DEV1",
+		     "rtdev=/dev/vde");
+	fd1 = open(SCRATCH, O_TMPFILE | O_RDWR, 0600);
+	fd2 = open(SCRATCH, O_TMPFILE | O_RDWR, 0600);
+	assert_int_equal(ftruncate(fd1, 1 << 20), 0);
+	assert_int_equal(ftruncate(fd2, 1 << 20), 0);
+	assert_alignment(fd1, fd2, 65536);
+	close(fd1);
+	close(fd2);
+	end_scratch();
+	/* xfs_repair cannot check it without being told of the other disk. */
+	assert_int_equal(run("xfs_repair -n -r $SCRATCH_DEV2 $SCRATCH_DEV1"), 0);
+	assert_int_equal(run("wipefs -qa $SCRATCH_DEV1"), 0);
+}
+
+/* mkfs.xfs's default, which xfs_admin mends. */
+static void test_xfs_without_exchange(void **state)
+{
+	struct exchrange_query answer;
+	int fd1, fd2;
+
+	(void)state;
+	make_scratch("mkfs.xfs -q -f -i exchange=0 $SCRATCH_DEV1", "defaults");
+	fd1 = open(SCRATCH "/file1", O_RDWR | O_CREAT, 0600);
+	fd2 = open(SCRATCH, O_TMPFILE | O_RDWR, 0600);
+	assert_none(fd1, EXCHRANGE_REASON_XFS_FEATURE);
+	assert_exchange(EOPNOTSUPP, fd1, fd2, 0, 0);
+	close(fd1);
+	close(fd2);
+
+	end_scratch();
+	assert_int_equal(run("xfs_admin -O exchange=1 $SCRATCH_DEV1"
+			     " && mount $SCRATCH_DEV1 " SCRATCH), 0);
+	fd1 = open_path(SCRATCH "/file1", O_RDONLY);
+	assert_int_equal(query(fd1, &answer), 0);
+	assert_int_equal(answer.backend, EXCHRANGE_BACKEND_XFS);
+	close(fd1);
+	end_scratch();
+}
+
+static void assert_other_file_system(const char *folder)
+{
+	int fd1 = open(folder, O_TMPFILE | O_RDWR, 0600);
+	int fd2 = open(folder, O_TMPFILE | O_RDWR, 0600);
+
+	assert_true(fd1 >= 0 && fd2 >= 0);
+	assert_none(fd1, EXCHRANGE_REASON_FILE_SYSTEM);
+	assert_exchange(EOPNOTSUPP, fd1, fd2, 0, 0);
+	close(fd1);
+	close(fd2);
+}
+
+static void test_other_file_systems(void **state)
+{
+	(void)state;
+	assert_other_file_system("/root");	/* ext4 */
+	assert_other_file_system("/tmp");	/* tmpfs */
+	assert_other_file_system(getenv("BTRFS_DIR"));
+}
+
+/* overlayfs over XFS is overlayfs: its file is not XFS's. */
+static void test_overlayfs(void **state)
+{
+	char *under = strdup(path_of("overlay"));
+
+	(void)state;
+	assert_int_equal(run("mkdir -p %s/lower %s/upper %s/work " SCRATCH
+			     " && mount -t overlay overlay -o lowerdir=%s/lower,upperdir=%s/upper,workdir=%s/work "
+			     SCRATCH, under, under, under, under, under, under),
+			 0);
+	assert_other_file_system(SCRATCH);
+	end_scratch();
+	free(under);
+}
+
+static int query_in_a_full_address_space(void *argument)
+{
+	struct rlimit limit = { .rlim_cur = 1 << 20, .rlim_max = 1 << 20 };
+	struct exchrange_query answer;
+
+	if (setrlimit(RLIMIT_AS, &limit))
+		return 254;
+	return query(*(int *)argument, &answer);
+}
+
+/* No room for the borrowed page is an error, and no wrong answer. */
+static void test_full_address_space_is_enomem(void **state)
+{
+	int fd = make_file("file2", plain, 2);
+
+	(void)state;
+	assert_int_equal(as_nobody(query_in_a_full_address_space, &fd), ENOMEM);
+	close(fd);
+}
+
+/* Linux 6.1: this runs where XFS itself says that it does not know the call. */
+static void test_xfs_of_an_old_kernel(void **state)
+{
+	int fd1 = make_file("file1", plain, 1);
+	int fd2 = make_file("file2", plain, 2);
+
+	(void)state;
+	assert_none(fd2, EXCHRANGE_REASON_XFS_KERNEL);
+	assert_exchange(EOPNOTSUPP, fd1, fd2, 0, BLOCK);
+	close(fd1);
+	close(fd2);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_xfs_with_exchange),
+		cmocka_unit_test(test_descriptors),
+		cmocka_unit_test(test_block_size_is_the_alignment),
+		cmocka_unit_test(test_realtime_extent_is_the_alignment),
+		cmocka_unit_test(test_xfs_without_exchange),
+		cmocka_unit_test(test_other_file_systems),
+		cmocka_unit_test(test_overlayfs),
+		cmocka_unit_test(test_full_address_space_is_enomem),
+	};
+	static const struct CMUnitTest old_kernel_tests[] = {
+		cmocka_unit_test(test_xfs_of_an_old_kernel),
+		cmocka_unit_test(test_other_file_systems),
+	};
+	struct exchrange_range probe = { .file1_fd = -1, .file2_fd = -1 };
+	int fd;
+
+	start(argc, argv);
+	/* XFS itself says which kernel this is: it answers EBADF or ENOTTY. */
+	fd = open(mount_point, O_TMPFILE | O_RDWR, 0600);
+	probe.file2_fd = fd;
+	if (xfs_exchange(&probe) == ENOTTY)
+		return cmocka_run_group_tests_name("query", old_kernel_tests,
+						   NULL, NULL);
+	return cmocka_run_group_tests_name("query", tests, NULL, NULL);
+}
