@@ -132,7 +132,7 @@ $(O)/selftests/%.o: override CPPFLAGS += -Iselftests/common
 
 $(O)/selftests/test_%: $(O)/selftests/test_%.o $(common_objects) $(STATIC)
 	$(say) LD $@
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka -lpthread
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka -ljson-c -lpthread
 
 $(O)/selftests/bench/%: $(O)/selftests/bench/%.o $(common_objects) $(STATIC)
 	$(say) LD $@

@@ -37,10 +37,10 @@ struct exchange_request {
 
 /*
  * All methods may sleep and are called without locks.  The files they get are
- * regular files on a file system of type fs_type.
+ * regular files on a file system with this magic.
  */
 struct exchange_backend {
-	const char *fs_type;	/* struct file_system_type::name */
+	unsigned long magic;	/* struct super_block::s_magic */
 
 	/*
 	 * Fills backend, alignment, reason and flags of @query, which is zero.

@@ -3,7 +3,6 @@
  * The path that every exchange takes: check, choose the back end, hand over.
  */
 #include <linux/ktime.h>
-#include <linux/string.h>
 
 #include "exchange.h"
 #include "trace.h"
@@ -12,14 +11,14 @@ static const struct exchange_backend * const backends[] = {
 	&exchange_backend_xfs,
 };
 
-/* The back end for files of the kind of @file, or NULL.  No locks. */
+/* The back end for the file system of @file, or NULL.  No locks. */
 static const struct exchange_backend *find_backend(const struct file *file)
 {
-	const char *fs_type = file_inode(file)->i_sb->s_type->name;
+	unsigned long magic = file_inode(file)->i_sb->s_magic;
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(backends); i++)
-		if (!strcmp(backends[i]->fs_type, fs_type))
+		if (backends[i]->magic == magic)
 			return backends[i];
 	return NULL;
 }

@@ -9,6 +9,7 @@
 #include <linux/module.h>
 #include <linux/uaccess.h>
 
+#include "compat.h"
 #include "exchange.h"
 
 /* The sizes of the first version: a shorter struct was never valid. */
@@ -23,40 +24,52 @@ static_assert(sizeof(struct exchrange_range) == EXCHRANGE_RANGE_SIZE_VER0);
 static_assert(sizeof(struct exchrange_commit) == EXCHRANGE_COMMIT_SIZE_VER0);
 static_assert(sizeof(struct exchrange_query) == EXCHRANGE_QUERY_SIZE_VER0);
 
-static int copy_argument(void *argument, size_t size,
-			 const void __user *user, size_t user_size,
-			 size_t first_size)
+/* Inlined, so that the sizes are constants. */
+static __always_inline int copy_argument(void *argument, size_t size,
+					 const void __user *user,
+					 size_t user_size, size_t first_size)
 {
 	if (user_size < first_size)
 		return -EINVAL;
 	return copy_struct_from_user(argument, size, user, user_size);
 }
 
-/* Holds both files of @request while it is carried out. */
-static int submit_with_files(struct exchange_request *request,
-			     int file1_fd, int file2_fd)
+/* Holds both files of @range while @operation is carried out. */
+static int submit_range(enum exchange_operation operation,
+			const struct exchrange_range *range, void __user *user)
 {
+	struct fd file1, file2;
 	int error = -EBADF;
 
-	request->file2 = fget(file2_fd);
-	if (!request->file2)
+	if (range->pad || range->pad2 || range->flags & ~EXCHRANGE_FLAGS)
+		return -EINVAL;
+
+	file2 = fdget(range->file2_fd);
+	if (!fd_file(file2))
 		return error;
 
-	request->file1 = fget(file1_fd);
-	if (request->file1) {
-		error = exchange_submit(request);
-		fput(request->file1);
+	file1 = fdget(range->file1_fd);
+	if (fd_file(file1)) {
+		struct exchange_request request = {
+			.operation	= operation,
+			.file1		= fd_file(file1),
+			.file2		= fd_file(file2),
+			.file1_offset	= range->file1_offset,
+			.file2_offset	= range->file2_offset,
+			.length		= range->length,
+			.flags		= range->flags,
+			.argument	= user,
+		};
+
+		error = exchange_submit(&request);
+		fdput(file1);
 	}
-	fput(request->file2);
+	fdput(file2);
 	return error;
 }
 
 static int ioctl_exchange(void __user *user, size_t user_size)
 {
-	struct exchange_request request = {
-		.operation	= EXCHANGE_OPERATION_EXCHANGE,
-		.argument	= user,
-	};
 	struct exchrange_range range;
 	int error;
 
@@ -64,28 +77,31 @@ static int ioctl_exchange(void __user *user, size_t user_size)
 			      EXCHRANGE_RANGE_SIZE_VER0);
 	if (error)
 		return error;
-	if (range.pad || range.pad2 || range.flags & ~EXCHRANGE_FLAGS)
-		return -EINVAL;
-
-	request.file1_offset	= range.file1_offset;
-	request.file2_offset	= range.file2_offset;
-	request.length		= range.length;
-	request.flags		= range.flags;
-	return submit_with_files(&request, range.file1_fd, range.file2_fd);
+	return submit_range(EXCHANGE_OPERATION_EXCHANGE, &range, user);
 }
 
-static int copy_commit(struct exchrange_commit *commit,
-		       const void __user *user, size_t user_size)
+static int ioctl_commit(void __user *user, size_t user_size)
 {
+	struct exchrange_commit commit;
+	struct exchrange_range range;
 	int error;
 
-	error = copy_argument(commit, sizeof(*commit), user, user_size,
+	error = copy_argument(&commit, sizeof(commit), user, user_size,
 			      EXCHRANGE_COMMIT_SIZE_VER0);
 	if (error)
 		return error;
-	if (commit->pad || commit->pad2 || commit->flags & ~EXCHRANGE_FLAGS)
-		return -EINVAL;
-	return 0;
+
+	range = (struct exchrange_range) {
+		.file1_fd	= commit.file1_fd,
+		.pad		= commit.pad,
+		.file1_offset	= commit.file1_offset,
+		.file2_offset	= commit.file2_offset,
+		.length		= commit.length,
+		.flags		= commit.flags,
+		.file2_fd	= commit.file2_fd,
+		.pad2		= commit.pad2,
+	};
+	return submit_range(EXCHANGE_OPERATION_COMMIT, &range, user);
 }
 
 static int ioctl_start_commit(void __user *user, size_t user_size)
@@ -95,44 +111,29 @@ static int ioctl_start_commit(void __user *user, size_t user_size)
 		.argument	= user,
 	};
 	struct exchrange_commit commit;
+	struct fd file2;
 	int error;
 
-	error = copy_commit(&commit, user, user_size);
+	error = copy_argument(&commit, sizeof(commit), user, user_size,
+			      EXCHRANGE_COMMIT_SIZE_VER0);
 	if (error)
 		return error;
+	if (commit.pad || commit.pad2 || commit.flags & ~EXCHRANGE_FLAGS)
+		return -EINVAL;
 
-	request.file2 = fget(commit.file2_fd);
+	file2 = fdget(commit.file2_fd);
+	request.file2 = fd_file(file2);
 	if (!request.file2)
 		return -EBADF;
 	error = exchange_submit(&request);
-	fput(request.file2);
+	fdput(file2);
 	return error;
-}
-
-static int ioctl_commit(void __user *user, size_t user_size)
-{
-	struct exchange_request request = {
-		.operation	= EXCHANGE_OPERATION_COMMIT,
-		.argument	= user,
-	};
-	struct exchrange_commit commit;
-	int error;
-
-	error = copy_commit(&commit, user, user_size);
-	if (error)
-		return error;
-
-	request.file1_offset	= commit.file1_offset;
-	request.file2_offset	= commit.file2_offset;
-	request.length		= commit.length;
-	request.flags		= commit.flags;
-	return submit_with_files(&request, commit.file1_fd, commit.file2_fd);
 }
 
 static int ioctl_query(void __user *user, size_t user_size)
 {
 	struct exchrange_query query;
-	struct file *file;
+	struct fd file;
 	int fd, error;
 
 	error = copy_argument(&query, sizeof(query), user, user_size,
@@ -141,13 +142,13 @@ static int ioctl_query(void __user *user, size_t user_size)
 		return error;
 	fd = query.fd;
 
-	file = fget(fd);
-	if (!file)
+	file = fdget(fd);
+	if (!fd_file(file))
 		return -EBADF;
 	memset(&query, 0, sizeof(query));
 	query.fd = fd;
-	error = exchange_query(file, &query);
-	fput(file);
+	error = exchange_query(fd_file(file), &query);
+	fdput(file);
 	if (error)
 		return error;
 

@@ -14,6 +14,7 @@
 #include <linux/fs.h>
 #include <linux/fileattr.h>	/* needs fs.h before it */
 #include <linux/bits.h>
+#include <linux/magic.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/security.h>
@@ -152,7 +153,7 @@ static int xfs_query(struct file *file, struct exchrange_query *query)
 }
 
 const struct exchange_backend exchange_backend_xfs = {
-	.fs_type	= "xfs",
+	.magic		= XFS_SUPER_MAGIC,
 	.query		= xfs_query,
 	.submit		= xfs_submit,
 };

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -113,6 +114,8 @@ static int open_file(const char *path)
 
 static int swap_files(struct swap *swap)
 {
+	/* The limit of file sizes is to be explained, and not to end us. */
+	signal(SIGXFSZ, SIG_IGN);
 	if (exchrange_exchange(swap->device, &swap->range) == 0)
 		return STATUS_OK;
 	explain_swap(swap, errno);

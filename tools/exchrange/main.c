@@ -33,7 +33,10 @@ void complain(const char *format, ...)
 	fputc('\n', stderr);
 }
 
-/* Says what is wrong with the command line.  Returns the exit status for it. */
+/*
+ * Says what is wrong with the command line, and how it would be right: the first
+ * line of the usage.  Returns the exit status for it.
+ */
 int misused(const char *usage, const char *format, ...)
 {
 	va_list arguments;
@@ -42,7 +45,8 @@ int misused(const char *usage, const char *format, ...)
 	va_start(arguments, format);
 	vfprintf(stderr, format, arguments);
 	va_end(arguments);
-	fprintf(stderr, "\n%s", usage);
+	fprintf(stderr, "\n%.*s (--help tells more)\n",
+		(int)strcspn(usage, "\n"), usage);
 	return STATUS_USAGE;
 }
 

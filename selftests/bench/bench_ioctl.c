@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What the device costs over XFS's own ioctl: the same calls both ways, by turns in
+ * small batches, so that whatever else the machine does falls on both alike.
+ * Prints the medians over the batches, and the median of the ratios of the two
+ * batches that ran next to each other.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common.h"
+
+typedef int exchange_function(const struct exchrange_range *range);
+
+struct plan {
+	const char	*name;
+	unsigned int	calls;		/* of each way, in all */
+	unsigned int	batch;		/* calls in a row */
+	double		goal;		/* at most */
+};
+
+static double now_us(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return time.tv_sec * 1e6 + time.tv_nsec / 1e3;
+}
+
+/* Microseconds of a call, over one batch. */
+static double time_batch(exchange_function *exchange,
+			 const struct exchrange_range *range, unsigned int batch)
+{
+	double start = now_us();
+	unsigned int i;
+
+	for (i = 0; i < batch; i++) {
+		int error = exchange(range);
+
+		if (error) {
+			fprintf(stderr, "exchange: %s\n", strerror(error));
+			exit(1);
+		}
+	}
+	return (now_us() - start) / batch;
+}
+
+static int compare(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+static double median(double *values, unsigned int count)
+{
+	qsort(values, count, sizeof(*values), compare);
+	return count % 2 ? values[count / 2] :
+	       (values[count / 2 - 1] + values[count / 2]) / 2;
+}
+
+static void measure(const struct plan *plan, const struct exchrange_range *range)
+{
+	unsigned int batches = plan->calls / plan->batch, i;
+	double *ours = calloc(batches, sizeof(*ours));
+	double *its = calloc(batches, sizeof(*its));
+	double *ratios = calloc(batches, sizeof(*ratios));
+
+	if (!ours || !its || !ratios)
+		exit(1);
+	for (i = 0; i < batches; i++) {
+		/* Who goes first changes too. */
+		if (i % 2)
+			its[i] = time_batch(xfs_exchange, range, plan->batch);
+		ours[i] = time_batch(device_exchange, range, plan->batch);
+		if (i % 2 == 0)
+			its[i] = time_batch(xfs_exchange, range, plan->batch);
+		ratios[i] = ours[i] / its[i];
+	}
+	printf("%-32s %7u calls each: device %10.2f us, XFS %10.2f us, ratio %.3f (goal: at most %.2f)\n",
+	       plan->name, batches * plan->batch, median(ours, batches),
+	       median(its, batches), median(ratios, batches), plan->goal);
+	fflush(stdout);
+	free(ours);
+	free(its);
+	free(ratios);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct plan dry_run = {
+		"dry run", 100000, 100, 1.10,
+	};
+	static const struct plan one_extent = {
+		"exchange of one extent", 20000, 10, 1.02,
+	};
+	static const struct file_spec plain = { SHAPE_PLAIN, 64 * 1024 };
+	struct exchrange_range range = { .length = 64 * 1024 };
+
+	start(argc, argv);
+	range.file1_fd = make_file("bench1", plain, 1);
+	range.file2_fd = make_file("bench2", plain, 2);
+
+	range.flags = EXCHRANGE_DRY_RUN;
+	measure(&dry_run, &range);
+	range.flags = 0;
+	measure(&one_extent, &range);
+	return 0;
+}
