@@ -167,11 +167,11 @@ deps:
 # --- installing ---------------------------------------------------------------
 
 .PHONY: install install-module install-tools
-install: $(if $(wildcard exchrange.ko),install-module) install-tools
+install: $(if $(missing_headers),skip-module,install-module) install-tools
 
 # Uncompressed, which needs no compressor; unsigned, since a distribution keeps
-# its key: Documentation/install.md has Secure Boot.
-install-module:
+# its key to itself: the README says what Secure Boot asks for.
+install-module: modules
 	$(say) INSTALL exchrange.ko
 	$(Q)$(kbuild) CONFIG_MODULE_COMPRESS_XZ= CONFIG_MODULE_SIG_ALL= \
 		INSTALL_MOD_STRIP=1 INSTALL_MOD_PATH=$(DESTDIR) modules_install
@@ -205,10 +205,13 @@ uninstall:
 	$(Q)rm -f $(DESTDIR)/lib/modules/*/updates/exchrange.ko*
 	$(Q)$(if $(DESTDIR),,ldconfig && if [ -d /lib/modules/$(KERNEL_RELEASE) ]; then depmod $(KERNEL_RELEASE); fi)
 
+# What kbuild made too, though its headers may be gone.
 .PHONY: clean
 clean:
 	$(Q)rm -rf $(O)
-	$(Q)$(if $(missing_headers),:,$(kbuild) clean)
+	$(Q)rm -rf exchrange.o exchrange.ko exchrange.mod exchrange.mod.c exchrange.mod.o \
+		Module.symvers modules.order .module-common.o .tmp_versions
+	$(Q)find module . -maxdepth 2 \( -name '*.o' -o -name '.*.cmd' \) -exec rm -f {} +
 
 .PHONY: help
 help:

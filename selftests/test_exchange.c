@@ -168,11 +168,10 @@ static void make_pair(struct pair *pair, const struct row *row,
 		      const char *name1, const char *name2)
 {
 	pair->fd[0] = make_file(name1, row->spec1, 1);
-	if (row->one_file) {
+	if (row->one_file)
 		pair->fd[1] = open_path(path_of(name1), O_RDWR);
-	} else {
+	else
 		pair->fd[1] = make_file(name2, row->spec2, 2);
-	}
 	wait_for_another_timestamp();
 	pair->before[0] = take_picture(pair->fd[0]);
 	pair->before[1] = take_picture(pair->fd[1]);

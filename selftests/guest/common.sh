@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck shell=bash disable=SC2034 # the scripts that source this use them
+# shellcheck shell=bash
+# shellcheck disable=SC2034 # the scripts that source this use them
+# shellcheck disable=SC2154 # $kernel is theirs
 #
 # Where things lie, which guests there are, and how these scripts speak.
 
@@ -24,7 +26,7 @@ choose_guest()
 	packages=(
 		linux-image-amd64 linux-headers-amd64
 		gcc make libc6-dev libcmocka-dev libjson-c-dev libmount-dev pkgconf
-		kmod busybox-static procps e2fsprogs xfsprogs btrfs-progs
+		kmod xz-utils busybox-static procps e2fsprogs xfsprogs btrfs-progs
 	)
 	case $1 in
 	6.12)
@@ -43,6 +45,12 @@ choose_guest()
 	esac
 }
 
+# Where a guest keeps what is built of this source folder: clones do not mix.
+work_folder()
+{
+	printf '%s/build-%s\n' "$1" "$(printf %s "$top" | sha256sum | cut -c 1-12)"
+}
+
 # Runs a command that needs root's rights over the guest's files: as root, or
 # in a user namespace where mmdebstrap set the files up in one.
 as_guest_root()
@@ -54,14 +62,37 @@ as_guest_root()
 	fi
 }
 
+# Shows on a terminal how long it takes and the end of the log, until it is killed or
+# its parent is gone.
+show_progress()
+{
+	local log=$1 start=$SECONDS
+	while kill -0 $$ 2>/dev/null; do
+		printf '\r\033[K  %3d s  %.60s' "$((SECONDS - start))" \
+			"$(tail -n 1 "$log" 2>/dev/null | tr -d '\r')"
+		sleep 1
+	done >&2
+}
+
 # Says what is done, does it, and says how long it took.  What the command
 # prints goes to the log, and comes to light where it fails.
 step()
 {
-	local what=$1 log=$2 start=$SECONDS
+	local what=$1 log=$2 start=$SECONDS progress='' status=0
 	shift 2
 	say "guest $kernel: $what ..."
-	if ! "$@" >"$log" 2>&1 </dev/null; then
+	: >"$log"
+	if [ -t 2 ]; then
+		show_progress "$log" &
+		progress=$!
+	fi
+	"$@" >"$log" 2>&1 </dev/null || status=$?
+	if [ -n "$progress" ]; then
+		kill "$progress"
+		wait "$progress" 2>/dev/null || true
+		printf '\r\033[K' >&2
+	fi
+	if [ "$status" -ne 0 ]; then
 		tail -n 40 "$log" >&2
 		die "$what: failed; all of it is in $log"
 	fi
