@@ -9,19 +9,24 @@ BINDIR     ?= $(PREFIX)/bin
 LIBDIR     ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 MANDIR     ?= $(PREFIX)/share/man
-LIBEXECDIR ?= $(PREFIX)/libexec/exchrange
 DESTDIR    ?=
 
 KERNEL_RELEASE ?= $(shell uname -r)
 KDIR           ?= /lib/modules/$(KERNEL_RELEASE)/build
 
 # Everything but the module, whose place kbuild chooses, is built here.
-O := build
+BUILD := build
+
+# depmod and ldconfig are not in the PATH of every root.
+export PATH := $(PATH):/usr/sbin:/sbin
+
+# For kbuild, which works in another folder; nothing stays nothing.
+stage := $(if $(DESTDIR),$(abspath $(DESTDIR)))
 
 CC      ?= cc
 CFLAGS  ?= -O2 -g
 INSTALL ?= install
-override CPPFLAGS += -D_GNU_SOURCE -DEXCHRANGE_VERSION='"$(VERSION)"' -Iuapi -Itools/lib
+override CPPFLAGS += -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DEXCHRANGE_VERSION='"$(VERSION)"' -Iuapi -Itools/lib
 override CFLAGS   += -std=gnu11 -Wall -Wextra -Wno-missing-field-initializers \
 		     -Wmissing-prototypes -Wstrict-prototypes -Wvla -fPIC -MMD -MP
 ifdef WERROR
@@ -38,6 +43,10 @@ endif
 
 # What this machine can build.  The name of the Debian package that is missing,
 # or nothing.
+ifneq ($(shell command -v $(CC) >/dev/null 2>&1 || echo missing),)
+$(error There is no C compiler ($(CC)): apt-get install gcc)
+endif
+
 hash := \#
 has_header = $(shell echo '$(hash)include <$(1)>' | \
 	$(CC) -E -x c - >/dev/null 2>&1 || echo missing)
@@ -73,14 +82,14 @@ endif
 # --- the library and the command ----------------------------------------------
 
 SONAME := libexchange.so.0
-LIBRARY := $(O)/libexchange.so.$(VERSION)
-STATIC  := $(O)/libexchange.a
-PC      := $(O)/libexchange.pc
-COMMAND := $(O)/exchrange
+LIBRARY := $(BUILD)/libexchange.so.$(VERSION)
+STATIC  := $(BUILD)/libexchange.a
+PC      := $(BUILD)/libexchange.pc
+COMMAND := $(BUILD)/exchrange
 
 command_sources := $(wildcard tools/exchrange/*.c)
-command_objects := $(command_sources:%.c=$(O)/%.o)
-library_objects := $(O)/tools/lib/exchrange.o
+command_objects := $(command_sources:%.c=$(BUILD)/%.o)
+library_objects := $(BUILD)/tools/lib/exchrange.o
 
 .PHONY: tools library skip-command
 tools: library $(if $(missing_command),skip-command,$(COMMAND))
@@ -90,7 +99,7 @@ skip-command:
 	@echo "The command is left out: to build it:" >&2
 	@echo "    apt-get install $(missing_command)" >&2
 
-$(O)/%.o: %.c Makefile
+$(BUILD)/%.o: %.c Makefile
 	$(say) CC $<
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
@@ -99,8 +108,8 @@ $(LIBRARY): $(library_objects) tools/lib/libexchange.map
 	$(say) LD $@
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,$(SONAME) \
 		-Wl,--version-script=tools/lib/libexchange.map -o $@ $(library_objects)
-	$(Q)ln -sf $(@F) $(O)/$(SONAME)
-	$(Q)ln -sf $(SONAME) $(O)/libexchange.so
+	$(Q)ln -sf $(@F) $(BUILD)/$(SONAME)
+	$(Q)ln -sf $(SONAME) $(BUILD)/libexchange.so
 
 $(STATIC): $(library_objects)
 	$(say) AR $@
@@ -121,20 +130,20 @@ $(COMMAND): $(command_objects) $(STATIC)
 # --- the tests ----------------------------------------------------------------
 
 test_sources  := $(wildcard selftests/test_*.c)
-test_programs := $(test_sources:selftests/%.c=$(O)/selftests/%)
-bench_programs := $(patsubst selftests/bench/%.c,$(O)/selftests/bench/%,$(wildcard selftests/bench/*.c))
-common_objects := $(patsubst %.c,$(O)/%.o,$(wildcard selftests/common/*.c))
+test_programs := $(test_sources:selftests/%.c=$(BUILD)/selftests/%)
+bench_programs := $(patsubst selftests/bench/%.c,$(BUILD)/selftests/bench/%,$(wildcard selftests/bench/*.c))
+common_objects := $(patsubst %.c,$(BUILD)/%.o,$(wildcard selftests/common/*.c))
 
 .PHONY: selftests
 selftests: $(test_programs) $(bench_programs)
 
-$(O)/selftests/%.o: override CPPFLAGS += -Iselftests/common
+$(BUILD)/selftests/%.o: override CPPFLAGS += -Iselftests/common
 
-$(O)/selftests/test_%: $(O)/selftests/test_%.o $(common_objects) $(STATIC)
+$(BUILD)/selftests/test_%: $(BUILD)/selftests/test_%.o $(common_objects) $(STATIC)
 	$(say) LD $@
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka -ljson-c -lpthread
 
-$(O)/selftests/bench/%: $(O)/selftests/bench/%.o $(common_objects) $(STATIC)
+$(BUILD)/selftests/bench/%: $(BUILD)/selftests/bench/%.o $(common_objects) $(STATIC)
 	$(say) LD $@
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka -lpthread
 
@@ -174,8 +183,8 @@ install: $(if $(missing_headers),skip-module,install-module) install-tools
 install-module: modules
 	$(say) INSTALL exchrange.ko
 	$(Q)$(kbuild) CONFIG_MODULE_COMPRESS_XZ= CONFIG_MODULE_SIG_ALL= \
-		INSTALL_MOD_STRIP=1 INSTALL_MOD_PATH=$(DESTDIR) modules_install
-	$(Q)depmod $(if $(DESTDIR),-b $(DESTDIR)) $(KERNEL_RELEASE)
+		INSTALL_MOD_STRIP=1 INSTALL_MOD_PATH=$(stage) modules_install
+	$(Q)$(if $(DESTDIR),rm -f $(stage)/lib/modules/$(KERNEL_RELEASE)/modules.*,depmod $(KERNEL_RELEASE))
 
 install-tools: tools
 	$(say) INSTALL $(DESTDIR)$(PREFIX)
@@ -202,13 +211,17 @@ uninstall:
 		$(DESTDIR)$(LIBDIR)/libexchange.a $(DESTDIR)$(LIBDIR)/libexchange.so* \
 		$(DESTDIR)$(LIBDIR)/pkgconfig/libexchange.pc \
 		$(DESTDIR)$(BINDIR)/exchrange $(DESTDIR)$(MANDIR)/man1/exchrange.1
-	$(Q)rm -f $(DESTDIR)/lib/modules/*/updates/exchrange.ko*
-	$(Q)$(if $(DESTDIR),,ldconfig && if [ -d /lib/modules/$(KERNEL_RELEASE) ]; then depmod $(KERNEL_RELEASE); fi)
+	$(Q)for module in $(DESTDIR)/lib/modules/*/updates/exchrange.ko*; do \
+		[ -e "$$module" ] || continue; \
+		rm -f "$$module"; \
+		[ -n "$(DESTDIR)" ] || depmod "$$(echo "$$module" | cut -d / -f 4)"; \
+	done
+	$(Q)$(if $(DESTDIR),,ldconfig)
 
 # What kbuild made too, though its headers may be gone.
 .PHONY: clean
 clean:
-	$(Q)rm -rf $(O)
+	$(Q)rm -rf $(BUILD)
 	$(Q)rm -rf exchrange.o exchrange.ko exchrange.mod exchrange.mod.c exchrange.mod.o \
 		Module.symvers modules.order .module-common.o .tmp_versions
 	$(Q)find module . -maxdepth 2 \( -name '*.o' -o -name '.*.cmd' \) -exec rm -f {} +
@@ -229,4 +242,4 @@ help:
 	@echo
 	@echo "V=1 shows the commands; W=1 and WERROR=1 are for developers."
 
--include $(shell test -d $(O) && find $(O) -name '*.d')
+-include $(shell test -d $(BUILD) && find $(BUILD) -name '*.d')

@@ -50,7 +50,8 @@ struct exchange_backend {
 
 	/*
 	 * Carries out @request, which has passed check.c.  Sends the fsnotify
-	 * events.  -EOPNOTSUPP where query() would say EXCHRANGE_BACKEND_NONE.
+	 * events.  An exchange is -EOPNOTSUPP where query() would answer
+	 * EXCHRANGE_BACKEND_NONE.
 	 */
 	int (*submit)(struct exchange_request *request);
 };

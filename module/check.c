@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Rules that hold on every file system, in the order in which XFS's own ioctl
- * has them, so that a call with two faults gets the same answer from both.
- * What depends on sizes needs the inode locks: it is the back end's to check.
+ * Rules that hold on every file system, in the order of XFS's own ioctl, so that
+ * an exchange with two of these faults gets the same answer from both.  What
+ * depends on sizes needs the inode locks: it is the back end's to check.
  */
 #include <linux/overflow.h>
 

@@ -41,7 +41,8 @@ static int check_and_submit(struct exchange_request *request)
 
 /*
  * Carries out @request, whose files the caller holds.  May sleep, takes no lock
- * of its own.  After an error both files hold what they held.
+ * of its own.  After an error both files hold what they held, if the back end
+ * keeps that promise.
  */
 int exchange_submit(struct exchange_request *request)
 {
@@ -52,8 +53,8 @@ int exchange_submit(struct exchange_request *request)
 
 	trace_exchrange_request(request);
 	error = check_and_submit(request);
-	trace_exchrange_result(request, error,
-			       timed ? ktime_get_ns() - start : 0);
+	if (timed)
+		trace_exchrange_result(request, error, ktime_get_ns() - start);
 	return error;
 }
 

@@ -6,6 +6,7 @@
  * sides can grow: copy_struct_from_user() has the rules.
  */
 #include <linux/file.h>
+#include <linux/minmax.h>
 #include <linux/module.h>
 #include <linux/uaccess.h>
 
@@ -153,7 +154,7 @@ static int ioctl_query(void __user *user, size_t user_size)
 		return error;
 
 	/* What lies beyond in a longer struct is zero: copy_argument() saw. */
-	if (copy_to_user(user, &query, sizeof(query)))
+	if (copy_to_user(user, &query, min(user_size, sizeof(query))))
 		return -EFAULT;
 	return 0;
 }

@@ -187,6 +187,8 @@ static const struct wrong {
 	{ "swap a b c", 2, "swap takes two files, not 3", "--help" },
 	{ "swap --frob a b", 2, "unknown option '--frob'", "--help" },
 	{ "swap -x a b", 2, "unknown option '-x'", "--help" },
+	{ "swap -xyz a b", 2, "unknown option '-x'", "--help" },
+	{ "swap --dsync -xyz a b", 2, "unknown option '-x'", "--help" },
 	{ "swap --dsync=yes a b", 2, "'--dsync=yes'", "--help" },
 	{ "swap a b --length", 2, "--length needs a value", "--help" },
 	{ "swap --length '' a b", 2, "--length ''", "not a number of bytes" },
@@ -391,6 +393,7 @@ static void test_help_and_version(void **state)
 	struct outcome swap = exchrange("swap --help");
 	struct outcome query = exchrange("query --help");
 	struct outcome version = exchrange("--version");
+	struct outcome late = exchrange("swap a b --help");
 	struct outcome none = exchrange("");
 
 	(void)state;
@@ -398,6 +401,8 @@ static void test_help_and_version(void **state)
 	assert_non_null(strstr(help.out, "usage: exchrange"));
 	assert_int_equal(swap.status, 0);
 	assert_non_null(strstr(swap.out, "--file1-written"));
+	assert_int_equal(late.status, 0);
+	assert_string_equal(late.out, swap.out);
 	assert_int_equal(query.status, 0);
 	assert_non_null(strstr(query.out, "--json"));
 	assert_int_equal(version.status, 0);
@@ -408,6 +413,7 @@ static void test_help_and_version(void **state)
 	drop_outcome(&swap);
 	drop_outcome(&query);
 	drop_outcome(&version);
+	drop_outcome(&late);
 	drop_outcome(&none);
 }
 

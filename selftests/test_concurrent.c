@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Threads that swap one pair while others read it: a reader sees a block of one
- * file or of the other, never a mixture, and at the end the pair is whole.
+ * file or of the other, never a mixture, and at the end the pair is whole, and
+ * swapped: the number of swaps is odd.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -15,16 +16,16 @@
 
 #define BLOCKS	64u
 #define SWAPPERS	8
-#define SWAPS		60	/* by each */
+#define SWAPS		60	/* by each, and one more by the first */
 #define READERS		4
 
 struct arena {
 	int		fd[2];
 	atomic_bool	stop;
-	atomic_ullong	reads;
+	atomic_bool	first;
 	atomic_ullong	torn;		/* blocks that are a mixture */
-	atomic_ullong	seen[2];	/* blocks of file 'a', of file 'b' */
-	atomic_ullong	failed;		/* exchanges */
+	atomic_ullong	seen[2][2];	/* in each file, blocks of 'a', of 'b' */
+	atomic_ullong	failed;		/* exchanges and reads */
 };
 
 static void fill(int fd, char letter)
@@ -43,13 +44,12 @@ static bool is_all(const char *bytes, char letter, size_t size)
 	return bytes[0] == letter && !memcmp(bytes, bytes + 1, size - 1);
 }
 
-static void judge(struct arena *arena, const char *block)
+static void judge(struct arena *arena, int file, const char *block)
 {
-	atomic_fetch_add(&arena->reads, 1);
 	if (is_all(block, 'a', BLOCK))
-		atomic_fetch_add(&arena->seen[0], 1);
+		atomic_fetch_add(&arena->seen[file][0], 1);
 	else if (is_all(block, 'b', BLOCK))
-		atomic_fetch_add(&arena->seen[1], 1);
+		atomic_fetch_add(&arena->seen[file][1], 1);
 	else
 		atomic_fetch_add(&arena->torn, 1);
 }
@@ -62,9 +62,9 @@ static void *swap_many(void *argument)
 		.file2_fd	= arena->fd[1],
 		.length		= BLOCKS * BLOCK,
 	};
-	int i;
+	int swaps = SWAPS + !atomic_exchange(&arena->first, true);
 
-	for (i = 0; i < SWAPS; i++)
+	while (swaps--)
 		if (device_exchange(&range))
 			atomic_fetch_add(&arena->failed, 1);
 	return NULL;
@@ -79,7 +79,9 @@ static void *read_many(void *argument)
 	while (!atomic_load(&arena->stop)) {
 		if (pread(arena->fd[i % 2], block, BLOCK,
 			  i % BLOCKS * BLOCK) == BLOCK)
-			judge(arena, block);
+			judge(arena, i % 2, block);
+		else
+			atomic_fetch_add(&arena->failed, 1);
 		i += 7;
 	}
 	return NULL;
@@ -120,15 +122,16 @@ static void test_readers_see_no_mixture(void **state)
 	for (i = 0; i < READERS; i++)
 		pthread_join(readers[i], NULL);
 
-	print_message("# %llu blocks read, %llu of 'a', %llu of 'b', %llu torn\n",
-		      arena.reads, arena.seen[0], arena.seen[1], arena.torn);
+	print_message("# read in file1: %llu of 'a', %llu of 'b'; in file2: %llu of 'a', %llu of 'b'; torn: %llu\n",
+		      arena.seen[0][0], arena.seen[0][1],
+		      arena.seen[1][0], arena.seen[1][1], arena.torn);
 	assert_int_equal(arena.failed, 0);
 	assert_int_equal(arena.torn, 0);
-	/* The readers did see it happen. */
-	assert_true(arena.seen[0] > 0 && arena.seen[1] > 0);
-	/* An even number of swaps: everything is where it was. */
-	assert_whole(arena.fd[0], 'a');
-	assert_whole(arena.fd[1], 'b');
+	/* The readers did see it happen, in both files. */
+	for (i = 0; i < 2; i++)
+		assert_true(arena.seen[i][0] > 0 && arena.seen[i][1] > 0);
+	assert_whole(arena.fd[0], 'b');
+	assert_whole(arena.fd[1], 'a');
 	close(arena.fd[0]);
 	close(arena.fd[1]);
 }

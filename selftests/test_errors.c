@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Every error of the contract, asked for by root and by nobody; afterwards both
- * files are what they were.  The answer is the same as XFS's own ioctl gives,
- * where that is there and the call can be put to it.
+ * Every error of the contract, as an exchange and as a commit, asked for by root and
+ * by nobody; afterwards both files are what they were.  The answer is the same as
+ * XFS's own ioctl gives, where the call can be put to it.  What takes a full disk or
+ * a quota is in test_space.c, EBUSY in test_commit.c.
  */
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -24,7 +25,7 @@
 struct call {
 	struct exchrange_range	range;
 	bool			device_only;	/* XFS has no word for it */
-	int			extra_fd;
+	bool			exchange_only;	/* START_COMMIT answers first */
 	rlim_t			file_size_limit;
 };
 
@@ -110,7 +111,6 @@ static void directory_file1(struct call *call)
 static void directory_file2(struct call *call)
 {
 	use_path(call, 2, mount_point, O_RDONLY);
-	call->device_only = true;	/* it has no ioctl of that number */
 }
 
 static void use_fifo(struct call *call, int file)
@@ -158,6 +158,7 @@ static void other_file_system_file2(struct call *call)
 {
 	use_path(call, 2, "/tmp", O_TMPFILE | O_RDWR);
 	call->device_only = true;
+	call->exchange_only = true;
 }
 
 static void other_mount(struct call *call)
@@ -222,6 +223,54 @@ static void swap_file1(struct call *call)
 static void undo_swap_file1(void)
 {
 	assert_int_equal(swapoff(path_of("file1")), 0);
+}
+
+static void swap_file2(struct call *call)
+{
+	(void)call;
+	assert_int_equal(run("chmod 600 '%s' && mkswap -q '%s'",
+			     path_of("file2"), path_of("file2")), 0);
+	assert_int_equal(swapon(path_of("file2"), 0), 0);
+}
+
+static void undo_swap_file2(void)
+{
+	assert_int_equal(swapoff(path_of("file2")), 0);
+}
+
+/* Of a read-only mount there are read-only descriptors alone: open(2) is EROFS. */
+static void readonly_mount(struct call *call)
+{
+	assert_int_equal(run("mkdir -p /tmp/bind && mount --bind '%s' /tmp/bind && mount -o remount,bind,ro /tmp/bind",
+			     mount_point), 0);
+	assert_int_equal(open("/tmp/bind/file1", O_RDWR), -1);
+	assert_int_equal(errno, EROFS);
+	use_path(call, 1, "/tmp/bind/file1", O_RDONLY);
+	use_path(call, 2, "/tmp/bind/file2", O_RDONLY);
+}
+
+/* Two faults each: the first in the order of the checks decides. */
+static void other_file_system_and_directory(struct call *call)
+{
+	use_path(call, 1, "/tmp", O_RDONLY);
+}
+
+static void fifo_and_directory(struct call *call)
+{
+	use_fifo(call, 1);
+	use_path(call, 2, mount_point, O_RDONLY);
+}
+
+static void directory_and_wrap(struct call *call)
+{
+	use_path(call, 1, mount_point, O_RDONLY);
+	call->range.file1_offset = UINT64_MAX;
+}
+
+static void readonly_and_wrap(struct call *call)
+{
+	reopen(call, 2, O_RDONLY);
+	call->range.file1_offset = UINT64_MAX;
 }
 
 static void past_eof_file1(struct call *call)
@@ -296,6 +345,14 @@ static const struct row rows[] = {
 	{ "EPERM: file2 is immutable", EPERM, immutable_file2, undo_immutable },
 	{ "ETXTBSY: file1 is a swap file", ETXTBSY, swap_file1,
 	  undo_swap_file1 },
+	{ "ETXTBSY: file2 is a swap file", ETXTBSY, swap_file2,
+	  undo_swap_file2 },
+	{ "EROFS by open, EBADF by the call: a read-only mount", EBADF,
+	  readonly_mount, undo_other_mount },
+	{ "EXDEV before EISDIR", EXDEV, other_file_system_and_directory },
+	{ "EISDIR before EINVAL of a FIFO", EISDIR, fifo_and_directory },
+	{ "EISDIR before EINVAL of a range", EISDIR, directory_and_wrap },
+	{ "EBADF before EINVAL of a range", EBADF, readonly_and_wrap },
 	{ "EINVAL: an offset past EOF of file1", EINVAL, past_eof_file1 },
 	{ "EINVAL: a range past EOF of file2", EINVAL, past_eof_file2 },
 	{ "EINVAL: an unaligned range", EINVAL, unaligned },
@@ -316,48 +373,36 @@ static int try_exchange(void *argument)
 {
 	const struct attempt *attempt = argument;
 	const struct call *call = attempt->call;
-	struct rlimit limit = {
+	const struct rlimit limit = {
 		.rlim_cur = call->file_size_limit,
-		.rlim_max = RLIM_INFINITY,
+		.rlim_max = call->file_size_limit,
 	};
 
-	if (call->file_size_limit) {
-		signal(SIGXFSZ, SIG_IGN);
-		if (getrlimit(RLIMIT_FSIZE, &limit))
-			return 254;
-		limit.rlim_cur = call->file_size_limit;
-		if (setrlimit(RLIMIT_FSIZE, &limit))
-			return 254;
-	}
+	signal(SIGXFSZ, SIG_IGN);
+	if (call->file_size_limit && setrlimit(RLIMIT_FSIZE, &limit))
+		return 254;
 	return attempt->exchange(&call->range);
 }
 
-/* In a child too, so that a limit ends with it. */
-static int as_root(int (*call)(void *argument), void *argument)
+static void assert_answer(const struct call *call, int error,
+			  int (*exchange)(const struct exchrange_range *range))
 {
-	struct rlimit limit;
-	int error;
+	struct attempt attempt = { exchange, call };
 
-	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
-	error = call(argument);
-	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
-	return error;
+	assert_int_equal(as_root(try_exchange, &attempt), error);
+	assert_int_equal(as_nobody(try_exchange, &attempt), error);
 }
 
+/* An exchange and a commit, through the device and with XFS's own ioctl. */
 static void assert_answers(const struct call *call, int error)
 {
-	struct attempt device_attempt = { device_exchange, call };
-	struct attempt xfs_attempt = { xfs_exchange, call };
-	int xfs_error;
-
-	assert_int_equal(as_root(try_exchange, &device_attempt), error);
-	assert_int_equal(as_nobody(try_exchange, &device_attempt), error);
-
-	if (call->device_only)
+	assert_answer(call, error, device_exchange);
+	if (!call->exchange_only)
+		assert_answer(call, error, device_exchange_by_commit);
+	if (call->device_only || !has_reference())
 		return;
-	xfs_error = as_root(try_exchange, &xfs_attempt);
-	if (xfs_error != ENOTTY)
-		assert_int_equal(xfs_error, error);
+	assert_answer(call, error, xfs_exchange);
+	assert_answer(call, error, xfs_exchange_by_commit);
 }
 
 static void test_row(void **state)

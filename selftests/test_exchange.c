@@ -244,27 +244,21 @@ static void assert_model(const struct pair *pair, const struct row *row)
 	drop_picture(&model2);
 }
 
-/* The same through the device as with XFS's own ioctl, where that is there. */
+/* The same through the device as with XFS's own ioctl. */
 static void assert_like_reference(const struct row *row, const struct pair *pair,
 				  int error)
 {
 	struct pair reference;
-	int i, reference_error;
+	int i;
 
 	make_pair(&reference, row, "reference1", "reference2");
-	reference_error = exchange_pair(&reference, row, xfs_exchange);
-	if (reference_error != ENOTTY) {
-		assert_int_equal(error, reference_error);
-		for (i = 0; i < 2; i++) {
-			assert_true(same_bytes(&pair->after[i],
-					       &reference.after[i]));
-			assert_int_equal(same_times(&pair->before[i],
-						    &pair->after[i]),
-					 same_times(&reference.before[i],
-						    &reference.after[i]));
-			assert_true(same_blocks(&pair->after[i],
-						&reference.after[i]));
-		}
+	assert_int_equal(exchange_pair(&reference, row, xfs_exchange), error);
+	for (i = 0; i < 2; i++) {
+		assert_true(same_bytes(&pair->after[i], &reference.after[i]));
+		assert_true(same_blocks(&pair->after[i], &reference.after[i]));
+		assert_int_equal(same_times(&pair->before[i], &pair->after[i]),
+				 same_times(&reference.before[i],
+					    &reference.after[i]));
 	}
 	drop_pair(&reference);
 }
@@ -279,7 +273,8 @@ static void test_row(void **state)
 	error = exchange_pair(&pair, row, device_exchange);
 	assert_int_equal(error, row->error);
 	assert_model(&pair, row);
-	assert_like_reference(row, &pair, error);
+	if (has_reference())
+		assert_like_reference(row, &pair, error);
 	drop_pair(&pair);
 }
 

@@ -26,7 +26,7 @@
 /*
  * Numbers and layouts of XFS's ioctls, which the kernel's installed headers
  * leave out: see ioctl_xfs_exchange_range(2), ioctl_xfs_commit_range(2) and
- * ioctl_xfs_fsgeometry(2).  selftests/uapi.c compares them with xfslibs-dev's.
+ * ioctl_xfs_fsgeometry(2).  The static_asserts tie their sizes to ours.
  */
 #define XFS_EXCHANGE_RANGE_SIZE	40
 #define XFS_COMMIT_RANGE_SIZE	88
@@ -94,7 +94,9 @@ static int xfs_submit(struct exchange_request *request)
 /*
  * Asks XFS for @geometry.  XFS answers into user memory only and the caller's
  * struct is too small for it, so a page of the caller's address space is
- * borrowed.  A caller that writes to that page meanwhile deceives itself alone.
+ * borrowed, by the caller's limits: -ENOMEM, or -EAGAIN where all is locked.  A
+ * caller that writes to it, forks or maps something else there meanwhile harms
+ * itself alone.
  */
 static int read_geometry(struct file *file, struct xfs_geometry *geometry)
 {
@@ -111,6 +113,7 @@ static int read_geometry(struct file *file, struct xfs_geometry *geometry)
 	    copy_from_user(geometry, (void __user *)page, sizeof(*geometry)))
 		error = -EFAULT;
 
+	/* Fails for a caller that is being killed: the page goes with it. */
 	vm_munmap(page, PAGE_SIZE);
 	return error;
 }
@@ -126,22 +129,27 @@ static u32 file_alignment(struct file *file, const struct xfs_geometry *geometry
 	return geometry->blocksize;
 }
 
+/* Why @file's XFS does not exchange: it is told apart by what it knows. */
+static u32 missing_reason(struct file *file)
+{
+	/* Nobody can map the end of memory: EFAULT from who knows the call. */
+	void __user *nowhere = (void __user *)ULONG_MAX;
+
+	if (xfs_ioctl(file, XFS_IOC_EXCHANGE_RANGE, nowhere) == -ENOTTY)
+		return EXCHRANGE_REASON_XFS_KERNEL;
+	return EXCHRANGE_REASON_XFS_FEATURE;
+}
+
 static int xfs_query(struct file *file, struct exchrange_query *query)
 {
 	struct xfs_geometry geometry;
 	int error;
 
-	/* XFS answers EFAULT to no struct at all, if it knows the call. */
-	if (xfs_ioctl(file, XFS_IOC_EXCHANGE_RANGE, NULL) == -ENOTTY) {
-		query->reason = EXCHRANGE_REASON_XFS_KERNEL;
-		return 0;
-	}
-
 	error = read_geometry(file, &geometry);
 	if (error)
 		return error;
 	if (!(geometry.flags & XFS_GEOMETRY_EXCHANGE)) {
-		query->reason = EXCHRANGE_REASON_XFS_FEATURE;
+		query->reason = missing_reason(file);
 		return 0;
 	}
 

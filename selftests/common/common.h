@@ -89,7 +89,11 @@ void model_exchange(struct picture *picture1, struct picture *picture2,
 		    uint64_t offset1, uint64_t offset2, uint64_t length,
 		    uint64_t flags);
 
-/* XFS's own ioctl, by its own header: 0 or an errno. */
+/*
+ * XFS's own ioctl, by its own header: 0 or an errno.  There is no reference where
+ * the file system is another one; on XFS it must be there.
+ */
+bool has_reference(void);
 int xfs_exchange(const struct exchrange_range *range);
 int xfs_start_commit(struct exchrange_commit *commit);
 int xfs_commit(const struct exchrange_commit *commit);
@@ -99,10 +103,15 @@ int device_exchange(const struct exchrange_range *range);
 int device_start_commit(struct exchrange_commit *commit);
 int device_commit(const struct exchrange_commit *commit);
 
+/* The exchange as START_COMMIT and COMMIT, with nothing between the two. */
+int device_exchange_by_commit(const struct exchrange_range *range);
+int xfs_exchange_by_commit(const struct exchrange_range *range);
+
 /* Longer than the grain of the kernel's timestamps. */
 void wait_for_another_timestamp(void);
 
-/* Runs call(argument) in a child that is nobody; returns what it returned. */
+/* Runs call(argument) in a child; returns what it returned, which is below 254. */
+int as_root(int (*call)(void *argument), void *argument);
 int as_nobody(int (*call)(void *argument), void *argument);
 
 /* Runs a shell command; its exit status, and what it printed if that is not 0. */

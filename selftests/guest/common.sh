@@ -8,6 +8,7 @@
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 cache=${EXCHRANGE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/exchrange}
 default_kernel=6.12
+PATH=$PATH:/usr/sbin:/sbin # where mke2fs and chroot are, for a user
 
 say()
 {
@@ -51,14 +52,15 @@ work_folder()
 	printf '%s/build-%s\n' "$1" "$(printf %s "$top" | sha256sum | cut -c 1-12)"
 }
 
-# Runs a command that needs root's rights over the guest's files: as root, or
-# in a user namespace where mmdebstrap set the files up in one.
+# Runs a command with root's rights over the guest's files, in a mount namespace, so
+# that nothing stays mounted: as root, or as root of a user namespace whose other
+# users are the caller's subordinate ones.
 as_guest_root()
 {
 	if [ "$EUID" = 0 ]; then
-		"$@"
+		unshare --mount "$@"
 	else
-		mmdebstrap --unshare-helper "$@"
+		unshare --mount --map-root-user --map-auto "$@"
 	fi
 }
 

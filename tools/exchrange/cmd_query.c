@@ -10,7 +10,7 @@
 
 #include "command.h"
 
-const char usage_query[] =
+static const char usage[] =
 "usage: exchrange query [--json] FILE...\n"
 "\n"
 "Tells for each file who would carry out a swap, in which units, and with which\n"
@@ -21,6 +21,7 @@ const char usage_query[] =
 
 static const struct option options[] = {
 	{ "json", no_argument, NULL, 'j' },
+	{ "help", no_argument, NULL, 'h' },
 	{ }
 };
 
@@ -144,14 +145,17 @@ int cmd_query(int argc, char **argv)
 	bool json = false;
 
 	opterr = 0;
-	while ((option = getopt_long(argc, argv, "", options, NULL)) >= 0) {
-		if (option != 'j')
-			return misused(usage_query, "unknown option '%s'",
-				       argv[optind - 1]);
+	while ((option = getopt_long(argc, argv, ":", options, NULL)) >= 0) {
+		if (option == '?' || option == ':')
+			return misused_option(usage, option, argv);
+		if (option == 'h') {
+			fputs(usage, stdout);
+			return STATUS_OK;
+		}
 		json = true;
 	}
 	if (optind == argc)
-		return misused(usage_query, "query takes at least one file");
+		return misused(usage, "query takes at least one file");
 
 	if (json)
 		array = json_object_new_array();

@@ -4,12 +4,13 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "command.h"
 
-const char usage_swap[] =
+static const char usage[] =
 "usage: exchrange swap [OPTION...] FILE1 FILE2\n"
 "\n"
 "Swaps the contents of two files atomically: whole, with their sizes, unless\n"
@@ -27,7 +28,7 @@ const char usage_swap[] =
 "N takes k, m or g for KiB, MiB or GiB.  Offsets and lengths are multiples of\n"
 "the file system's block size; a range may also end at the end of a file.\n";
 
-enum { OPTION_OFFSET1 = 256, OPTION_OFFSET2, OPTION_LENGTH };
+enum { OPTION_OFFSET1 = 256, OPTION_OFFSET2, OPTION_LENGTH, OPTION_HELP };
 
 static const struct option options[] = {
 	{ "offset1",		required_argument,	NULL, OPTION_OFFSET1 },
@@ -36,6 +37,7 @@ static const struct option options[] = {
 	{ "dsync",		no_argument,		NULL, 's' },
 	{ "dry-run",		no_argument,		NULL, 'n' },
 	{ "file1-written",	no_argument,		NULL, 'w' },
+	{ "help",		no_argument,		NULL, OPTION_HELP },
 	{ }
 };
 
@@ -63,31 +65,27 @@ static int take_option(int option, struct exchrange_range *range)
 	return -1;
 }
 
+/* STATUS_OK, with path2 NULL where only help was asked for. */
 static int parse(int argc, char **argv, struct swap *swap)
 {
 	int option, which;
 
-	/* Words of ours for what getopt_long() would say in its own. */
 	opterr = 0;
-	for (;;) {
-		which = -1;
-		option = getopt_long(argc, argv, ":", options, &which);
-		if (option < 0)
-			break;
-		if (option == ':')
-			return misused(usage_swap, "%s needs a value",
-				       argv[optind - 1]);
-		if (option == '?')
-			return misused(usage_swap, "unknown option '%s'",
-				       argv[optind - 1]);
+	while ((option = getopt_long(argc, argv, ":", options, &which)) >= 0) {
+		if (option == '?' || option == ':')
+			return misused_option(usage, option, argv);
+		if (option == OPTION_HELP) {
+			fputs(usage, stdout);
+			return STATUS_OK;
+		}
 		if (take_option(option, &swap->range))
-			return misused(usage_swap,
+			return misused(usage,
 				       "--%s '%s': not a number of bytes (digits, then k, m or g)",
 				       options[which].name, optarg);
 	}
 
 	if (argc - optind != 2)
-		return misused(usage_swap, "swap takes two files, not %d",
+		return misused(usage, "swap takes two files, not %d",
 			       argc - optind);
 	swap->path1 = argv[optind];
 	swap->path2 = argv[optind + 1];
@@ -127,7 +125,7 @@ int cmd_swap(int argc, char **argv)
 	struct swap swap = { .range.flags = EXCHRANGE_TO_EOF };
 	int status = parse(argc, argv, &swap);
 
-	if (status)
+	if (status || !swap.path2)
 		return status;
 
 	swap.range.file1_fd = open_file(swap.path1);

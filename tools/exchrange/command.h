@@ -18,12 +18,11 @@ enum {
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int misused(const char *usage, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+int misused_option(const char *usage, int option, char **argv);
 
 /* cmd_*.c: argv[0] is the subcommand's name; the exit status is returned. */
 int cmd_query(int argc, char **argv);
 int cmd_swap(int argc, char **argv);
-extern const char usage_query[];
-extern const char usage_swap[];
 
 /* size.c */
 int parse_size(const char *text, __u64 *bytes);

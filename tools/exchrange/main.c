@@ -2,6 +2,7 @@
 /*
  * exchrange: swap byte ranges of two files atomically.
  */
+#include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,13 +12,10 @@
 static const struct subcommand {
 	const char *name;
 	const char *summary;
-	const char *usage;
 	int (*run)(int argc, char **argv);
 } subcommands[] = {
-	{ "swap", "swap two files, or a range of them, atomically",
-	  usage_swap, cmd_swap },
-	{ "query", "tell whether and how files can be swapped",
-	  usage_query, cmd_query },
+	{ "swap", "swap two files, or a range of them, atomically", cmd_swap },
+	{ "query", "tell whether and how files can be swapped", cmd_query },
 };
 
 #define COUNT(array)	(sizeof(array) / sizeof((array)[0]))
@@ -31,6 +29,22 @@ void complain(const char *format, ...)
 	vfprintf(stderr, format, arguments);
 	va_end(arguments);
 	fputc('\n', stderr);
+}
+
+/*
+ * Words of ours for what getopt_long() did not take, where opterr is 0 and option
+ * is '?' or ':'.  Returns the exit status for it.
+ */
+int misused_option(const char *usage, int option, char **argv)
+{
+	const char *word = argv[optind - 1];
+
+	if (option == ':')
+		return misused(usage, "%s needs a value", word);
+	/* A letter is in optopt, and so is a long option with a value too many. */
+	if (optopt && !strchr(word, '='))
+		return misused(usage, "unknown option '-%c'", optopt);
+	return misused(usage, "unknown option '%s'", word);
 }
 
 /*
@@ -104,10 +118,6 @@ int main(int argc, char **argv)
 		complain("unknown subcommand '%s'", argv[1]);
 		print_help(stderr);
 		return STATUS_USAGE;
-	}
-	if (argc == 3 && !strcmp(argv[2], "--help")) {
-		fputs(subcommand->usage, stdout);
-		return flush_output(STATUS_OK);
 	}
 	return flush_output(subcommand->run(argc - 1, argv + 1));
 }

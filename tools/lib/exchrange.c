@@ -133,10 +133,30 @@ static uint32_t xfs_alignment(int fd, const struct xfs_geometry *geometry)
 	return geometry->blocksize;
 }
 
+static int query_xfs(struct exchrange_query *answer)
+{
+	struct xfs_geometry geometry;
+
+	if (ioctl(answer->fd, XFS_IOC_FSGEOMETRY, &geometry))
+		return -1;
+	if (geometry.flags & XFS_GEOMETRY_EXCHANGE) {
+		answer->backend = EXCHRANGE_BACKEND_XFS;
+		answer->alignment = xfs_alignment(answer->fd, &geometry);
+		answer->flags = ALL_FLAGS;
+		return 0;
+	}
+
+	/* EFAULT from who knows the call: nobody can map the end of memory. */
+	answer->reason = EXCHRANGE_REASON_XFS_FEATURE;
+	if (ioctl(answer->fd, XFS_IOC_EXCHANGE_RANGE, UINTPTR_MAX) &&
+	    errno == ENOTTY)
+		answer->reason = EXCHRANGE_REASON_XFS_KERNEL;
+	return 0;
+}
+
 static int query_without_device(struct exchrange_query *query)
 {
 	struct exchrange_query answer = { .fd = query->fd };
-	struct xfs_geometry geometry;
 	int xfs;
 
 	if (check_regular(query->fd))
@@ -144,16 +164,10 @@ static int query_without_device(struct exchrange_query *query)
 	xfs = is_xfs(query->fd);
 	if (xfs < 0)
 		return -1;
-
-	/* A kernel without the ioctl cannot mount an XFS that needs it. */
-	if (xfs && ioctl(query->fd, XFS_IOC_FSGEOMETRY, &geometry) == 0 &&
-	    geometry.flags & XFS_GEOMETRY_EXCHANGE) {
-		answer.backend = EXCHRANGE_BACKEND_XFS;
-		answer.alignment = xfs_alignment(query->fd, &geometry);
-		answer.flags = ALL_FLAGS;
-	} else {
+	if (!xfs)
 		answer.reason = EXCHRANGE_REASON_NO_DEVICE;
-	}
+	else if (query_xfs(&answer))
+		return -1;
 	*query = answer;
 	return 0;
 }

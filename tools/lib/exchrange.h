@@ -9,7 +9,7 @@
  * there.  Nothing here ever falls back to something that is not atomic.
  *
  * All return 0, or -1 and set errno; after an error both files hold what they
- * held.  All may be called by any number of threads at once, and none of them
+ * held (Documentation/uapi.md has what XFS keeps back of that).  All may be called by any number of threads at once, and none of them
  * keeps a lock, a descriptor or memory when it returns.
  */
 #ifndef EXCHRANGE_H
@@ -30,7 +30,7 @@ enum exchrange_route {
 
 /*
  * In exchrange_query.reason, where there is no device to ask: the file is not on
- * an XFS that could do it alone.
+ * XFS, which alone could do without.
  */
 #define EXCHRANGE_REASON_NO_DEVICE	0x10000
 
@@ -45,9 +45,9 @@ int exchrange_open(void);
 /*
  * Swaps the two ranges of *range.
  *
- * errno: EBADF, EISDIR, EINVAL, EXDEV, EOPNOTSUPP, EPERM, ETXTBSY, EROFS, EFBIG,
- * ENOSPC, EDQUOT, E2BIG as in exchrange(4) of the module; EOPNOTSUPP also where
- * there is no device and the file system cannot do it alone.
+ * errno: EBADF, EISDIR, EINVAL, EXDEV, EOPNOTSUPP, EPERM, ETXTBSY, EFBIG, ENOSPC,
+ * EDQUOT, E2BIG: Documentation/uapi.md says when.  Without a device EOPNOTSUPP,
+ * before anything else, where file2 is not on an XFS that can do it alone.
  */
 int exchrange_exchange(int device, const struct exchrange_range *range);
 
@@ -66,7 +66,8 @@ int exchrange_commit(int device, const struct exchrange_commit *commit);
 
 /*
  * Tells in *query what can be done with query->fd, a regular file opened for
- * anything.  errno: EBADF, EISDIR, EINVAL (neither file nor directory), ENOMEM.
+ * anything.  errno: EBADF, EISDIR, EINVAL (neither file nor directory), ENOMEM or
+ * EAGAIN (no room for a page in the address space, which the device borrows).
  */
 int exchrange_query(int device, struct exchrange_query *query);
 

@@ -7,11 +7,12 @@
  * files on one mount.  Every struct may grow at its end: the size travels in
  * the ioctl number, and what one side does not know must be zero.
  *
- * After an error both files hold what they held.  Errors that every call
- * knows: EBADF (a bad descriptor), EFAULT (a bad pointer), EINVAL (unknown
- * flags, padding that is not zero, a struct that is too short), E2BIG (a longer
- * struct with something in it that this module does not know), ENOTTY (not a
- * call of this device).
+ * After an error both files hold what they held; what XFS's own ioctl keeps
+ * back of that is in Documentation/uapi.md.  Errors that every call knows:
+ * EBADF (a bad descriptor), EFAULT (a bad pointer), EINVAL (unknown flags,
+ * padding that is not zero, a struct that is too short), E2BIG (a longer struct
+ * with something in it that this module does not know), ENOTTY (not a call of
+ * this device).
  */
 #ifndef _UAPI_LINUX_EXCHRANGE_H
 #define _UAPI_LINUX_EXCHRANGE_H
@@ -87,7 +88,9 @@ struct exchrange_commit {
 
 /*
  * EXCHRANGE_IOC_QUERY: what can be done with a regular file, whatever its
- * descriptor was opened for (O_PATH aside).
+ * descriptor was opened for (O_PATH aside).  Only fd is read, of this version of
+ * the struct: the rest may hold anything.  ENOMEM or EAGAIN where a page more in
+ * the caller's address space would pass its limits.
  */
 struct exchrange_query {
 	__s32	fd;		/* in */
