@@ -203,9 +203,28 @@ ifeq ($(missing_command),)
 endif
 	$(Q)$(if $(DESTDIR),,ldconfig)
 
+# The module for this kernel and for each one that is installed later.
+dkms_source := /usr/src/exchrange-$(VERSION)
+dkms_remove = if [ -d $(dkms_source) ]; then \
+		dkms remove exchrange/$(VERSION) --all; rm -rf $(dkms_source); fi
+
+.PHONY: install-dkms
+install-dkms: install-tools
+	@command -v dkms >/dev/null || { echo "There is no DKMS: apt-get install dkms" >&2; exit 1; }
+	$(Q)$(dkms_remove)
+	$(say) DKMS exchrange/$(VERSION)
+	$(Q)$(INSTALL) -d $(dkms_source)/module/xfs $(dkms_source)/uapi/linux
+	$(Q)$(INSTALL) -m 644 Makefile Kbuild $(dkms_source)
+	$(Q)$(INSTALL) -m 644 module/*.[ch] $(dkms_source)/module
+	$(Q)$(INSTALL) -m 644 module/xfs/*.c $(dkms_source)/module/xfs
+	$(Q)$(INSTALL) -m 644 uapi/linux/exchrange.h $(dkms_source)/uapi/linux
+	$(Q)sed 's|@VERSION@|$(VERSION)|' module/dkms.conf >$(dkms_source)/dkms.conf
+	$(Q)dkms install exchrange/$(VERSION) -k $(KERNEL_RELEASE)
+
 .PHONY: uninstall
 uninstall:
 	$(say) REMOVE $(DESTDIR)$(PREFIX)
+	$(Q)$(if $(DESTDIR),,$(dkms_remove))
 	$(Q)rm -f $(DESTDIR)$(INCLUDEDIR)/linux/exchrange.h \
 		$(DESTDIR)$(INCLUDEDIR)/exchrange.h \
 		$(DESTDIR)$(LIBDIR)/libexchange.a $(DESTDIR)$(LIBDIR)/libexchange.so* \
@@ -230,6 +249,7 @@ clean:
 help:
 	@echo "make              build what this machine can: the module, the library, the command"
 	@echo "make install      install it under PREFIX=$(PREFIX); DESTDIR= is put before it"
+	@echo "make install-dkms the same, with the module for later kernels too"
 	@echo "make uninstall    remove it again"
 	@echo "make demo         boot a guest and swap two real files in it"
 	@echo "make check        run every test, in guests"
