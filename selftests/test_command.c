@@ -484,21 +484,18 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_manual_has_every_option),
 		cmocka_unit_test(test_without_the_module),
 	};
-	struct CMUnitTest tests[COUNT(others) + COUNT(wrongs)] = { };
-	char name[COUNT(wrongs)][128];
-	size_t i;
+	static const struct table table = {
+		.group		= "command",
+		.rows		= wrongs,
+		.row_size	= sizeof(wrongs[0]),
+		.row_count	= COUNT(wrongs),
+		.test		= test_wrong,
+		.others		= others,
+		.other_count	= COUNT(others),
+		.setup		= make_surroundings,
+		.teardown	= end_surroundings,
+	};
 
 	start(argc, argv);
-	memcpy(tests, others, sizeof(others));
-	for (i = 0; i < COUNT(wrongs); i++) {
-		struct CMUnitTest *test = &tests[COUNT(others) + i];
-
-		snprintf(name[i], sizeof(name[i]), "command: %s",
-			 wrongs[i].arguments);
-		test->name = name[i];
-		test->test_func = test_wrong;
-		test->initial_state = (void *)&wrongs[i];
-	}
-	return cmocka_run_group_tests_name("command", tests, make_surroundings,
-					   end_surroundings);
+	return run_table(&table);
 }

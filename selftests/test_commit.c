@@ -4,8 +4,6 @@
  * not; through the device and, where the file system has it, with XFS's own ioctl.
  */
 #include <fcntl.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -227,22 +225,22 @@ static void test_sample_of_directory(void **state)
 
 int main(int argc, char **argv)
 {
-	struct CMUnitTest tests[COUNT(rows) + 4] = {
-		[COUNT(rows)] =
+	static const struct CMUnitTest others[] = {
 		cmocka_unit_test(test_sample_of_another_file),
 		cmocka_unit_test(test_no_sample),
 		cmocka_unit_test(test_sample_of_readonly_descriptor),
 		cmocka_unit_test(test_sample_of_directory),
 	};
-	char name[COUNT(rows)][128];
-	size_t i;
+	static const struct table table = {
+		.group		= "commit",
+		.rows		= rows,
+		.row_size	= sizeof(rows[0]),
+		.row_count	= COUNT(rows),
+		.test		= test_row,
+		.others		= others,
+		.other_count	= COUNT(others),
+	};
 
 	start(argc, argv);
-	for (i = 0; i < COUNT(rows); i++) {
-		snprintf(name[i], sizeof(name[i]), "commit: %s", rows[i].name);
-		tests[i].name = name[i];
-		tests[i].test_func = test_row;
-		tests[i].initial_state = (void *)&rows[i];
-	}
-	return cmocka_run_group_tests_name("commit", tests, NULL, NULL);
+	return run_table(&table);
 }

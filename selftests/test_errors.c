@@ -8,8 +8,6 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <signal.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
@@ -466,17 +464,19 @@ static void test_good_call_works_for_nobody(void **state)
 
 int main(int argc, char **argv)
 {
-	struct CMUnitTest tests[COUNT(rows) + 1] = {
-		[COUNT(rows)] =
+	static const struct CMUnitTest others[] = {
 		cmocka_unit_test(test_good_call_works_for_nobody),
 	};
-	size_t i;
+	static const struct table table = {
+		.group		= "errors",
+		.rows		= rows,
+		.row_size	= sizeof(rows[0]),
+		.row_count	= COUNT(rows),
+		.test		= test_row,
+		.others		= others,
+		.other_count	= COUNT(others),
+	};
 
 	start(argc, argv);
-	for (i = 0; i < COUNT(rows); i++) {
-		tests[i].name = rows[i].name;
-		tests[i].test_func = test_row;
-		tests[i].initial_state = (void *)&rows[i];
-	}
-	return cmocka_run_group_tests_name("errors", tests, NULL, NULL);
+	return run_table(&table);
 }

@@ -5,7 +5,6 @@
  * and a byte-by-byte model with both.
  */
 #include <fcntl.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #include "common.h"
@@ -280,16 +279,14 @@ static void test_row(void **state)
 
 int main(int argc, char **argv)
 {
-	struct CMUnitTest tests[COUNT(rows)] = { };
-	char name[COUNT(rows)][128];
-	size_t i;
+	static const struct table table = {
+		.group		= "exchange",
+		.rows		= rows,
+		.row_size	= sizeof(rows[0]),
+		.row_count	= COUNT(rows),
+		.test		= test_row,
+	};
 
 	start(argc, argv);
-	for (i = 0; i < COUNT(rows); i++) {
-		snprintf(name[i], sizeof(name[i]), "exchange: %s", rows[i].name);
-		tests[i].name = name[i];
-		tests[i].test_func = test_row;
-		tests[i].initial_state = (void *)&rows[i];
-	}
-	return cmocka_run_group_tests_name("exchange", tests, NULL, NULL);
+	return run_table(&table);
 }

@@ -32,6 +32,37 @@ void start(int argc, char **argv)
 	}
 }
 
+int run_table(const struct table *table)
+{
+	size_t count = table->row_count + table->other_count, i;
+	struct CMUnitTest *tests = calloc(count, sizeof(*tests));
+	int failed;
+
+	if (!tests)
+		return 1;
+	for (i = 0; i < table->row_count; i++) {
+		const char *row = (const char *)table->rows + i * table->row_size;
+		char *name;
+
+		if (asprintf(&name, "%s: %s", table->group,
+			     *(const char * const *)row) < 0)
+			return 1;
+		tests[i].name = name;
+		tests[i].test_func = table->test;
+		tests[i].initial_state = (void *)row;
+	}
+	if (table->other_count)
+		memcpy(tests + i, table->others,
+		       table->other_count * sizeof(*tests));
+
+	failed = _cmocka_run_group_tests(table->group, tests, count,
+					 table->setup, table->teardown);
+	while (i--)
+		free((void *)tests[i].name);
+	free(tests);
+	return failed;
+}
+
 const char *path_of(const char *name)
 {
 	static char paths[16][256];

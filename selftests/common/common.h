@@ -35,6 +35,24 @@ extern int device;
 /* Takes the arguments of main(), opens the device. */
 void start(int argc, char **argv);
 
+/*
+ * Runs a group of tests: test for each row of a table, whose first member is the
+ * row's name and which gets it as its state, and then some others.
+ */
+struct table {
+	const char			*group;
+	const void			*rows;
+	size_t				row_size;	/* bytes */
+	size_t				row_count;
+	CMUnitTestFunction		test;
+	const struct CMUnitTest		*others;
+	size_t				other_count;
+	CMFixtureFunction		setup;
+	CMFixtureFunction		teardown;
+};
+
+int run_table(const struct table *table);
+
 /* A path below the mount point; good until sixteen more were asked for. */
 const char *path_of(const char *name);
 
