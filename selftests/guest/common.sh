@@ -33,7 +33,7 @@ choose_guest()
 	6.12)
 		suite=trixie
 		packages+=(
-			acl attr dkms fio inotify-tools mandoc quota sparse sqlite3
+			acl attr dkms fio inotify-tools mandoc sparse sqlite3
 			strace xfslibs-dev
 		)
 		;;
