@@ -152,8 +152,8 @@ static unsigned int unload_under(struct long_exchange *exchange)
 		refusals++;
 		usleep(1000);
 	}
-	/* The call has returned, or is about to: it has nothing left to do. */
-	usleep(20000);
+	/* The call has returned, or is about to: it has not a second left. */
+	usleep(200000);
 	assert_true(atomic_load(&exchange->ended));
 	return refusals;
 }
