@@ -43,10 +43,6 @@ endif
 
 # What this machine can build.  The name of the Debian package that is missing,
 # or nothing.
-ifneq ($(shell command -v $(CC) >/dev/null 2>&1 || echo missing),)
-$(error There is no C compiler ($(CC)): apt-get install gcc)
-endif
-
 hash := \#
 has_header = $(shell echo '$(hash)include <$(1)>' | \
 	$(CC) -E -x c - >/dev/null 2>&1 || echo missing)
@@ -99,7 +95,12 @@ skip-command:
 	@echo "The command is left out: to build it:" >&2
 	@echo "    apt-get install $(missing_command)" >&2
 
-$(BUILD)/%.o: %.c Makefile
+# Asked for only by what compiles: make help and make demo need none.
+.PHONY: compiler
+compiler:
+	@command -v $(CC) >/dev/null || { echo "There is no C compiler ($(CC)): apt-get install gcc" >&2; exit 1; }
+
+$(BUILD)/%.o: %.c Makefile | compiler
 	$(say) CC $<
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
@@ -178,13 +179,14 @@ deps:
 .PHONY: install install-module install-tools
 install: $(if $(missing_headers),skip-module,install-module) install-tools
 
+# No depmod below DESTDIR: its files are the system's, not a package's.
 # Uncompressed, which needs no compressor; unsigned, since a distribution keeps
 # its key to itself: the README says what Secure Boot asks for.
 install-module: modules
 	$(say) INSTALL exchrange.ko
 	$(Q)$(kbuild) CONFIG_MODULE_COMPRESS_XZ= CONFIG_MODULE_SIG_ALL= \
-		INSTALL_MOD_STRIP=1 INSTALL_MOD_PATH=$(stage) modules_install
-	$(Q)$(if $(DESTDIR),rm -f $(stage)/lib/modules/$(KERNEL_RELEASE)/modules.*,depmod $(KERNEL_RELEASE))
+		DEPMOD=true INSTALL_MOD_STRIP=1 INSTALL_MOD_PATH=$(stage) modules_install
+	$(Q)$(if $(DESTDIR),,depmod $(KERNEL_RELEASE))
 
 install-tools: tools
 	$(say) INSTALL $(DESTDIR)$(PREFIX)

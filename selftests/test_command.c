@@ -240,6 +240,9 @@ static const struct wrong {
 	{ "swap a a", 1, "are one file", "overlap" },
 	{ "swap b --offset2 8k --length 12k b", 1, "are one file", "overlap" },
 
+	{ "swap b --offset2 8k --length 100 b", 1,
+	  "--length 100 is not a multiple", "4096" },
+
 	{ "query missing", 1, "missing: no such file", "" },
 	{ "query .", 1, ".: is a directory", "" },
 	{ "query /dev/null", 1, "/dev/null: is not a regular file", "" },

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What an errno of the device means here: which file, what is wrong with it, and
- * what to do.  The call has failed and changed nothing; this looks at the files
- * as they are now.
+ * what to do.  The call has failed; this looks at the files as they are now.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -212,6 +211,17 @@ static bool explain_side(const struct side *side, uint64_t length, bool to_eof,
 	return false;
 }
 
+/* Two ranges of one file share a byte. */
+static bool is_overlap(const struct side *side1, const struct side *side2,
+		       uint64_t length)
+{
+	uint64_t distance = side1->offset > side2->offset ?
+			    side1->offset - side2->offset :
+			    side2->offset - side1->offset;
+
+	return distance < length;
+}
+
 /* The ranges as the file system sees them: sizes and units as they are now. */
 static void explain_ranges(const struct swap *swap)
 {
@@ -233,7 +243,8 @@ static void explain_ranges(const struct swap *swap)
 	    explain_side(&side2, range->length, to_eof, query.alignment))
 		return;
 
-	if (st1.st_dev == st2.st_dev && st1.st_ino == st2.st_ino)
+	if (st1.st_dev == st2.st_dev && st1.st_ino == st2.st_ino &&
+	    (to_eof || is_overlap(&side1, &side2, range->length)))
 		return complain("%s and %s are one file, and the two ranges overlap",
 				swap->path1, swap->path2);
 	if (!to_eof && query.alignment && range->length % query.alignment)
@@ -288,6 +299,10 @@ void explain_swap(const struct swap *swap, int error)
 	case EDQUOT:
 		complain("%s: the swap would exceed the quota of its owner or of %s's; free some space or raise the limit",
 			 swap->path2, swap->path1);
+		break;
+	case EIO:
+		complain("%s and %s: I/O error; look at both before you try again, for the swap may have been finished after all",
+			 swap->path1, swap->path2);
 		break;
 	case E2BIG:
 		complain("%s: the files have more extents than one transaction can hold; swap smaller ranges, or defragment them",
