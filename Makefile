@@ -61,7 +61,11 @@ skip-module:
 
 # --- the module ---------------------------------------------------------------
 
+# Of each kernel its own private types.
+private_types = $(BUILD)/private/$(KERNEL_RELEASE)
+
 kbuild = $(MAKE) -C $(KDIR) M=$(CURDIR) EXCHRANGE_VERSION=$(VERSION) \
+	PRIVATE_TYPES=$(CURDIR)/$(private_types) \
 	$(if $(filter 1,$(V)),,-s) --no-print-directory \
 	$(if $(WERROR),KCFLAGS=-Werror)
 
@@ -71,6 +75,9 @@ ifneq ($(missing_headers),)
 	@echo "There are no headers for kernel $(KERNEL_RELEASE): apt-get install $(missing_headers)" >&2
 	@false
 else
+	$(say) TYPES btrfs
+	$(Q)scripts/private_types btrfs $(KDIR) $(KERNEL_RELEASE) \
+		module/btrfs/private.list $(private_types)/btrfs_types.h || true
 	$(say) KBUILD exchrange.ko
 	$(Q)$(kbuild) modules
 endif
@@ -133,10 +140,11 @@ $(COMMAND): $(command_objects) $(STATIC)
 test_sources  := $(wildcard selftests/test_*.c)
 test_programs := $(test_sources:selftests/%.c=$(BUILD)/selftests/%)
 bench_programs := $(patsubst selftests/bench/%.c,$(BUILD)/selftests/bench/%,$(wildcard selftests/bench/*.c))
+crash_programs := $(patsubst selftests/crash/%.c,$(BUILD)/selftests/crash/%,$(wildcard selftests/crash/*.c))
 common_objects := $(patsubst %.c,$(BUILD)/%.o,$(wildcard selftests/common/*.c))
 
 .PHONY: selftests
-selftests: $(test_programs) $(bench_programs)
+selftests: $(test_programs) $(bench_programs) $(crash_programs)
 
 $(BUILD)/selftests/%.o: override CPPFLAGS += -Iselftests/common
 
@@ -148,6 +156,10 @@ $(BUILD)/selftests/bench/%: $(BUILD)/selftests/bench/%.o $(common_objects) $(STA
 	$(say) LD $@
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka -lpthread
 
+$(BUILD)/selftests/crash/%: $(BUILD)/selftests/crash/%.o $(common_objects) $(STATIC)
+	$(say) LD $@
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka -lpthread
+
 .SECONDARY:
 
 # What guests are made of; into the guest, never on a user's machine.
@@ -155,7 +167,7 @@ $(BUILD)/selftests/bench/%: $(BUILD)/selftests/bench/%.o $(common_objects) $(STA
 install-selftests: selftests
 	$(Q)$(INSTALL) -d $(DESTDIR)/usr/libexec/exchrange
 	$(Q)$(INSTALL) -m 755 selftests/guest/guest-init selftests/guest/run-tests \
-		selftests/demo $(test_programs) $(bench_programs) \
+		selftests/demo $(test_programs) $(bench_programs) $(crash_programs) \
 		$(DESTDIR)/usr/libexec/exchrange
 
 .PHONY: demo check bench lint deps
@@ -166,7 +178,8 @@ check:
 	@selftests/check
 
 bench:
-	@selftests/guest/run --timeout 3600 -- /usr/libexec/exchrange/bench_ioctl /mnt/xfs
+	@selftests/guest/run --timeout 3600 --disk-size 8G -- /usr/libexec/exchrange/run-tests \
+		bench_ioctl /mnt/xfs -- bench_extents /mnt/xfs /mnt/btrfs
 
 lint:
 	@selftests/lint
@@ -215,10 +228,14 @@ install-dkms: install-tools
 	@command -v dkms >/dev/null || { echo "There is no DKMS: apt-get install dkms" >&2; exit 1; }
 	$(Q)$(dkms_remove)
 	$(say) DKMS exchrange/$(VERSION)
-	$(Q)$(INSTALL) -d $(dkms_source)/module/xfs $(dkms_source)/uapi/linux
+	$(Q)$(INSTALL) -d $(dkms_source)/module/xfs $(dkms_source)/module/btrfs \
+		$(dkms_source)/uapi/linux $(dkms_source)/scripts
 	$(Q)$(INSTALL) -m 644 Makefile Kbuild $(dkms_source)
 	$(Q)$(INSTALL) -m 644 module/*.[ch] $(dkms_source)/module
 	$(Q)$(INSTALL) -m 644 module/xfs/*.c $(dkms_source)/module/xfs
+	$(Q)$(INSTALL) -m 644 module/btrfs/*.[ch] module/btrfs/private.list \
+		$(dkms_source)/module/btrfs
+	$(Q)$(INSTALL) -m 755 scripts/private_types scripts/private_types.awk $(dkms_source)/scripts
 	$(Q)$(INSTALL) -m 644 uapi/linux/exchrange.h $(dkms_source)/uapi/linux
 	$(Q)sed 's|@VERSION@|$(VERSION)|' module/dkms.conf >$(dkms_source)/dkms.conf
 	$(Q)dkms install exchrange/$(VERSION) -k $(KERNEL_RELEASE)

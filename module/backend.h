@@ -24,8 +24,15 @@ struct exchange_request {
 	struct file		*file2;
 	u64			file1_offset;	/* bytes */
 	u64			file2_offset;	/* bytes */
-	u64			length;		/* bytes; unused with TO_EOF */
+	u64			length;		/* bytes; see exchange_check_locked() */
 	u64			flags;		/* EXCHRANGE_*, all known */
+
+	/*
+	 * COMMIT's sample of file2, and START_COMMIT's if the back end says that it
+	 * has put one there; one that hands the call on has not.
+	 */
+	u64			freshness[6];
+	bool			sampled;
 
 	/*
 	 * Where the caller's struct lies, for a back end that hands the call
@@ -42,6 +49,10 @@ struct exchange_request {
 struct exchange_backend {
 	unsigned long magic;	/* struct super_block::s_magic */
 
+	/* For as long as the module is loaded.  Either both or none. */
+	int (*start)(void);
+	void (*stop)(void);
+
 	/*
 	 * Fills backend, alignment, reason and flags of @query, which is zero.
 	 * 0 also where the answer is EXCHRANGE_BACKEND_NONE.
@@ -49,13 +60,14 @@ struct exchange_backend {
 	int (*query)(struct file *file, struct exchrange_query *query);
 
 	/*
-	 * Carries out @request, which has passed check.c.  Sends the fsnotify
+	 * Carries out @request, which has passed exchange_check_request().  Sends the fsnotify
 	 * events.  An exchange is -EOPNOTSUPP where query() would answer
 	 * EXCHRANGE_BACKEND_NONE.
 	 */
 	int (*submit)(struct exchange_request *request);
 };
 
+extern const struct exchange_backend exchange_backend_btrfs;
 extern const struct exchange_backend exchange_backend_xfs;
 
 #endif /* EXCHRANGE_BACKEND_H */

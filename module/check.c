@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Rules that hold on every file system, in the order of XFS's own ioctl, so that
- * an exchange with two of these faults gets the same answer from both.  What
- * depends on sizes needs the inode locks: it is the back end's to check.
+ * an exchange with two of these faults gets the same answer from both.
  */
 #include <linux/overflow.h>
 
@@ -36,7 +35,7 @@ static int check_access(const struct file *file)
 }
 
 /* A range ends within loff_t.  With TO_EOF the file's size is its end. */
-static int check_range(u64 offset, u64 length)
+int exchange_check_range(u64 offset, u64 length)
 {
 	u64 end;
 
@@ -69,6 +68,6 @@ int exchange_check_request(const struct exchange_request *request)
 	if (error)
 		return error;
 
-	return check_range(request->file1_offset, length) ?:
-	       check_range(request->file2_offset, length);
+	return exchange_check_range(request->file1_offset, length) ?:
+	       exchange_check_range(request->file2_offset, length);
 }

@@ -9,7 +9,36 @@
 
 static const struct exchange_backend * const backends[] = {
 	&exchange_backend_xfs,
+	&exchange_backend_btrfs,
 };
+
+static void stop_backends(size_t count)
+{
+	while (count--)
+		if (backends[count]->stop)
+			backends[count]->stop();
+}
+
+/* When the module comes, and when it goes: nobody calls the device yet, or any more. */
+int exchange_start(void)
+{
+	int error;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(backends); i++) {
+		error = backends[i]->start ? backends[i]->start() : 0;
+		if (error) {
+			stop_backends(i);
+			return error;
+		}
+	}
+	return 0;
+}
+
+void exchange_stop(void)
+{
+	stop_backends(ARRAY_SIZE(backends));
+}
 
 /* The back end for the file system of @file, or NULL.  No locks. */
 static const struct exchange_backend *find_backend(const struct file *file)

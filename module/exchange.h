@@ -12,11 +12,17 @@
 extern const struct file_operations exchange_fops;
 
 /* exchange.c */
+int exchange_start(void);
+void exchange_stop(void);
 int exchange_submit(struct exchange_request *request);
 int exchange_query(struct file *file, struct exchrange_query *query);
 
 /* check.c */
 int exchange_check_regular(const struct inode *inode);
 int exchange_check_request(const struct exchange_request *request);
+int exchange_check_range(u64 offset, u64 length);
+
+/* check_locked.c */
+int exchange_check_locked(struct exchange_request *request, u32 alignment);
 
 #endif /* EXCHRANGE_EXCHANGE_H */

@@ -37,7 +37,8 @@ static __always_inline int copy_argument(void *argument, size_t size,
 
 /* Holds both files of @range while @operation is carried out. */
 static int submit_range(enum exchange_operation operation,
-			const struct exchrange_range *range, void __user *user)
+			const struct exchrange_range *range,
+			const u64 *freshness, void __user *user)
 {
 	struct fd file1, file2;
 	int error = -EBADF;
@@ -62,6 +63,9 @@ static int submit_range(enum exchange_operation operation,
 			.argument	= user,
 		};
 
+		if (freshness)
+			memcpy(request.freshness, freshness,
+			       sizeof(request.freshness));
 		error = exchange_submit(&request);
 		fdput(file1);
 	}
@@ -78,7 +82,7 @@ static int ioctl_exchange(void __user *user, size_t user_size)
 			      EXCHRANGE_RANGE_SIZE_VER0);
 	if (error)
 		return error;
-	return submit_range(EXCHANGE_OPERATION_EXCHANGE, &range, user);
+	return submit_range(EXCHANGE_OPERATION_EXCHANGE, &range, NULL, user);
 }
 
 static int ioctl_commit(void __user *user, size_t user_size)
@@ -102,7 +106,8 @@ static int ioctl_commit(void __user *user, size_t user_size)
 		.file2_fd	= commit.file2_fd,
 		.pad2		= commit.pad2,
 	};
-	return submit_range(EXCHANGE_OPERATION_COMMIT, &range, user);
+	return submit_range(EXCHANGE_OPERATION_COMMIT, &range,
+			    commit.file2_freshness, user);
 }
 
 static int ioctl_start_commit(void __user *user, size_t user_size)
@@ -128,7 +133,13 @@ static int ioctl_start_commit(void __user *user, size_t user_size)
 		return -EBADF;
 	error = exchange_submit(&request);
 	fdput(file2);
-	return error;
+	if (error || !request.sampled)
+		return error;
+
+	user += offsetof(struct exchrange_commit, file2_freshness);
+	if (copy_to_user(user, request.freshness, sizeof(request.freshness)))
+		return -EFAULT;
+	return 0;
 }
 
 static int ioctl_query(void __user *user, size_t user_size)

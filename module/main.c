@@ -17,12 +17,22 @@ static struct miscdevice exchange_device = {
 
 static int __init exchrange_init(void)
 {
-	return misc_register(&exchange_device);
+	int error;
+
+	error = exchange_start();
+	if (error)
+		return error;
+
+	error = misc_register(&exchange_device);
+	if (error)
+		exchange_stop();
+	return error;
 }
 
 static void __exit exchrange_exit(void)
 {
 	misc_deregister(&exchange_device);
+	exchange_stop();
 }
 
 module_init(exchrange_init);

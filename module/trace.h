@@ -4,6 +4,8 @@
  *
  *	exchrange_request	a call came in: its files, ranges, flags
  *	exchrange_backend	it passed the checks, and goes to this back end
+ *	exchrange_btrfs_prepare	the extents of both ranges, and the metadata reserved
+ *	exchrange_btrfs_transaction	the transaction, and what of that it left
  *	exchrange_result	its answer, and how long it took
  */
 #undef TRACE_SYSTEM
@@ -75,6 +77,50 @@ TRACE_EVENT(exchrange_backend,
 	    TP_printk("dev %d:%d ino2 0x%llx backend %s",
 		      MAJOR(__entry->dev), MINOR(__entry->dev), __entry->ino2,
 		      show_exchange_backend(__entry->backend))
+);
+
+TRACE_EVENT(exchrange_btrfs_prepare,
+	    TP_PROTO(const struct exchange_request *request, u32 extents1,
+		     u32 extents2, u64 bytes, int error),
+	    TP_ARGS(request, extents1, extents2, bytes, error),
+	    TP_STRUCT__entry(__field(dev_t, dev)
+			     __field(u64, ino2)
+			     __field(u32, extents1)
+			     __field(u32, extents2)
+			     __field(u64, bytes)
+			     __field(int, error)),
+	    TP_fast_assign(__entry->dev = file_inode(request->file2)->i_sb->s_dev;
+			   __entry->ino2 = file_inode(request->file2)->i_ino;
+			   __entry->extents1 = extents1;
+			   __entry->extents2 = extents2;
+			   __entry->bytes = bytes;
+			   __entry->error = error;),
+	    TP_printk("dev %d:%d ino2 0x%llx extents1 %u extents2 %u reserved %llu error %d",
+		      MAJOR(__entry->dev), MINOR(__entry->dev), __entry->ino2,
+		      __entry->extents1, __entry->extents2, __entry->bytes,
+		      __entry->error)
+);
+
+TRACE_EVENT(exchrange_btrfs_transaction,
+	    TP_PROTO(const struct exchange_request *request, u64 transid,
+		     u64 reserved, u64 left, int error),
+	    TP_ARGS(request, transid, reserved, left, error),
+	    TP_STRUCT__entry(__field(dev_t, dev)
+			     __field(u64, ino2)
+			     __field(u64, transid)
+			     __field(u64, reserved)
+			     __field(u64, left)
+			     __field(int, error)),
+	    TP_fast_assign(__entry->dev = file_inode(request->file2)->i_sb->s_dev;
+			   __entry->ino2 = file_inode(request->file2)->i_ino;
+			   __entry->transid = transid;
+			   __entry->reserved = reserved;
+			   __entry->left = left;
+			   __entry->error = error;),
+	    TP_printk("dev %d:%d ino2 0x%llx transid %llu reserved %llu left %llu error %d",
+		      MAJOR(__entry->dev), MINOR(__entry->dev), __entry->ino2,
+		      __entry->transid, __entry->reserved, __entry->left,
+		      __entry->error)
 );
 
 TRACE_EVENT(exchrange_result,

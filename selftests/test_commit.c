@@ -11,21 +11,6 @@
 
 static const struct file_spec plain = { SHAPE_PLAIN, 64 * 1024 };
 
-/* One way to make these calls. */
-struct way {
-	int (*exchange)(const struct exchrange_range *range);
-	int (*start_commit)(struct exchrange_commit *commit);
-	int (*commit)(const struct exchrange_commit *commit);
-};
-
-static const struct way through_device = {
-	device_exchange, device_start_commit, device_commit,
-};
-
-static const struct way through_xfs = {
-	xfs_exchange, xfs_start_commit, xfs_commit,
-};
-
 static void do_nothing(const struct way *way, int fd2)
 {
 	(void)way;

@@ -113,6 +113,17 @@ static const struct row {
 	  .length = 4000 * KIB,
 	  .flags = EXCHRANGE_FILE1_WRITTEN | EXCHRANGE_DSYNC },
 
+	{ "what file1 wrote, to EOF, file2 is longer",
+	  { SHAPE_HOLES, 40000 }, { SHAPE_PLAIN, 100000 },
+	  .flags = EXCHRANGE_FILE1_WRITTEN | EXCHRANGE_TO_EOF },
+	{ "what file1 wrote, to EOF, file1 is longer",
+	  { SHAPE_HOLES, 100000 }, { SHAPE_PLAIN, 40000 },
+	  .flags = EXCHRANGE_FILE1_WRITTEN | EXCHRANGE_TO_EOF },
+	{ "what file1 wrote, to EOF, from offsets",
+	  { SHAPE_PREALLOCATED, 64 * KIB }, { SHAPE_PLAIN, 10000 },
+	  .offset1 = 12 * KIB, .offset2 = 4 * KIB,
+	  .flags = EXCHRANGE_FILE1_WRITTEN | EXCHRANGE_TO_EOF },
+
 	{ "one file, two ranges",
 	  { SHAPE_PLAIN, 64 * KIB }, .one_file = true,
 	  .offset2 = 32 * KIB, .length = 32 * KIB },
@@ -205,17 +216,34 @@ static void drop_pair(struct pair *pair)
 	}
 }
 
-/* With FILE1_WRITTEN, the blocks that write_with_gaps() wrote, one by one. */
+/*
+ * With FILE1_WRITTEN, the blocks that write_with_gaps() wrote, one by one.  The sizes
+ * change places with TO_EOF, and nothing else does.
+ */
 static void model_written(struct picture *model1, struct picture *model2,
 			  const struct row *row)
 {
+	bool to_eof = row->flags & EXCHRANGE_TO_EOF;
+	uint64_t tail1 = model1->size - row->offset1;
+	uint64_t tail2 = model2->size - row->offset2;
+	uint64_t longer = tail1 > tail2 ? tail1 : tail2;
+	uint64_t length = to_eof ? tail1 : row->length;
 	uint64_t i;
 
-	for (i = 0; i < row->length; i += BLOCK)
+	if (to_eof) {
+		longer = (longer + BLOCK - 1) / BLOCK * BLOCK;
+		model_truncate(model1, row->offset1 + longer);
+		model_truncate(model2, row->offset2 + longer);
+	}
+	for (i = 0; i < length; i += BLOCK)
 		if (row->spec1.shape == SHAPE_SCATTERED ||
 		    (row->offset1 + i) / BLOCK % 3 != 1)
 			model_exchange(model1, model2, row->offset1 + i,
 				       row->offset2 + i, BLOCK, 0);
+	if (to_eof) {
+		model_truncate(model1, row->offset1 + tail2);
+		model_truncate(model2, row->offset2 + tail1);
+	}
 }
 
 static void assert_model(const struct pair *pair, const struct row *row)
@@ -241,6 +269,27 @@ static void assert_model(const struct pair *pair, const struct row *row)
 	assert_true(same_blocks(&model2, &pair->after[1]));
 	drop_picture(&model1);
 	drop_picture(&model2);
+}
+
+/* Beyond the ends there is nothing that could come back. */
+static void assert_grows_by_zeroes(struct pair *pair)
+{
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		struct picture model = copy_picture(&pair->after[i]);
+		struct picture grown;
+
+		model_truncate(&model, model.size + 200000);
+		assert_int_equal(ftruncate(pair->fd[i], model.size), 0);
+		assert_int_equal(fsync(pair->fd[i]), 0);
+		assert_int_equal(posix_fadvise(pair->fd[i], 0, 0,
+					       POSIX_FADV_DONTNEED), 0);
+		grown = take_picture(pair->fd[i]);
+		assert_true(same_bytes(&model, &grown));
+		drop_picture(&model);
+		drop_picture(&grown);
+	}
 }
 
 /* The same through the device as with XFS's own ioctl. */
@@ -274,6 +323,7 @@ static void test_row(void **state)
 	assert_model(&pair, row);
 	if (has_reference())
 		assert_like_reference(row, &pair, error);
+	assert_grows_by_zeroes(&pair);
 	drop_pair(&pair);
 }
 

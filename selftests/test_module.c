@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The module comes and goes: with and without xfs, many times, and never while
- * somebody uses it.  Leaves the mount point and the module as it found them.
+ * The module comes and goes: with and without the file system's, many times, and
+ * never while somebody uses it.  Leaves the mount point and the module as it found
+ * them.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -66,13 +67,13 @@ static void assert_swap_works(void)
 static void leave_file_system(void)
 {
 	assert_int_equal(umount(mount_point), 0);
-	assert_int_equal(run("modprobe -r xfs"), 0);
-	assert_false(is_loaded("xfs"));
+	assert_int_equal(run("modprobe -r %s", kind->name), 0);
+	assert_false(is_loaded(kind->name));
 }
 
 static void enter_file_system(void)
 {
-	assert_int_equal(run("mount $XFS_DEV '%s'", mount_point), 0);
+	assert_int_equal(run("mount %s '%s'", kind->device, mount_point), 0);
 }
 
 static void test_device_comes_and_goes(void **state)
@@ -202,7 +203,7 @@ static void test_file_system_module_goes_and_comes_back(void **state)
 	struct exchrange_query query = { .fd = open_path("/root", O_TMPFILE | O_RDWR) };
 
 	(void)state;
-	/* The device keeps no hold on xfs, and works on without it. */
+	/* The device keeps no hold on it, and works on without it. */
 	leave_file_system();
 	assert_int_equal(exchrange_query(device, &query), 0);
 	assert_int_equal(query.reason, EXCHRANGE_REASON_FILE_SYSTEM);
@@ -218,9 +219,86 @@ static void test_loads_without_the_file_system(void **state)
 	close_device();
 	assert_int_equal(unload(), 0);
 	assert_int_equal(load(), 0);
-	assert_false(is_loaded("xfs"));
+	assert_false(is_loaded(kind->name));
 	open_device();
 	enter_file_system();
+	assert_swap_works();
+}
+
+/* Loads the module with some bytes of it replaced by as many others. */
+static void load_changed(const char *substitution)
+{
+	close_device();
+	assert_int_equal(unload(), 0);
+	assert_int_equal(run("perl -0777 -pe '%s' <$(modinfo -n exchrange) >/tmp/changed.ko"
+			     " && ! cmp -s $(modinfo -n exchrange) /tmp/changed.ko"
+			     " && insmod /tmp/changed.ko", substitution), 0);
+	open_device();
+}
+
+/* The btrfs back end is off for this reason, which the log tells, and XFS's is not. */
+static void assert_off(uint32_t reason, const char *log)
+{
+	struct exchrange_range range = {
+		.file1_fd	= open_path(mount_point, O_TMPFILE | O_RDWR),
+		.file2_fd	= open_path(mount_point, O_TMPFILE | O_RDWR),
+	};
+	struct exchrange_commit commit = { .file2_fd = range.file2_fd };
+	struct exchrange_query query = { .fd = range.file2_fd };
+	struct exchrange_query xfs = {
+		.fd = open_path(getenv("XFS_DIR"), O_TMPFILE | O_RDWR),
+	};
+
+	assert_int_equal(exchrange_query(device, &query), 0);
+	assert_int_equal(query.backend, EXCHRANGE_BACKEND_NONE);
+	assert_int_equal(query.reason, reason);
+	assert_int_equal(device_exchange(&range), EOPNOTSUPP);
+	assert_int_equal(device_start_commit(&commit), EOPNOTSUPP);
+	assert_int_equal(run("dmesg | tail -n 20 | grep -q 'exchrange: the btrfs back end stays off: %s'",
+			     log), 0);
+	assert_int_equal(exchrange_query(device, &xfs), 0);
+	assert_int_equal(xfs.backend, EXCHRANGE_BACKEND_XFS);
+	close(range.file1_fd);
+	close(range.file2_fd);
+	close(xfs.fd);
+}
+
+static void reload(void)
+{
+	close_device();
+	assert_int_equal(unload(), 0);
+	assert_int_equal(load(), 0);
+	open_device();
+	assert_swap_works();
+}
+
+static void test_another_btrfs_stays_off(void **state)
+{
+	(void)state;
+	/* The digest of the BTF that it was built against. */
+	load_changed("s/\\0[0-9a-f]{8}([0-9a-f]{56})\\0/\\x0000000000$1\\0/");
+	assert_off(EXCHRANGE_REASON_BTF, "exchrange was built for another btrfs");
+	/* It comes again, and is still another. */
+	leave_file_system();
+	enter_file_system();
+	assert_off(EXCHRANGE_REASON_BTF, "exchrange was built for another btrfs");
+	reload();
+}
+
+static void test_missing_function_keeps_it_off(void **state)
+{
+	(void)state;
+	load_changed("s/\\0btrfs_free_path\\0/\\0btrfs_fool_path\\0/");
+	assert_off(EXCHRANGE_REASON_SYMBOL, "btrfs has no btrfs_fool_path");
+	reload();
+}
+
+static void test_second_file_system(void **state)
+{
+	(void)state;
+	enter_scratch(kind->mkfs, "defaults");
+	assert_swap_works();
+	leave_scratch();
 	assert_swap_works();
 }
 
@@ -233,8 +311,23 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_running_exchange_keeps_the_module),
 		cmocka_unit_test(test_file_system_module_goes_and_comes_back),
 		cmocka_unit_test(test_loads_without_the_file_system),
+		cmocka_unit_test(test_second_file_system),
+	};
+	static const struct CMUnitTest btrfs_tests[] = {
+		cmocka_unit_test(test_device_comes_and_goes),
+		cmocka_unit_test(test_hundred_loads_and_unloads),
+		cmocka_unit_test(test_open_device_keeps_the_module),
+		cmocka_unit_test(test_running_exchange_keeps_the_module),
+		cmocka_unit_test(test_file_system_module_goes_and_comes_back),
+		cmocka_unit_test(test_loads_without_the_file_system),
+		cmocka_unit_test(test_another_btrfs_stays_off),
+		cmocka_unit_test(test_missing_function_keeps_it_off),
+		cmocka_unit_test(test_second_file_system),
 	};
 
 	start(argc, argv);
+	if (is_btrfs())
+		return cmocka_run_group_tests_name("module", btrfs_tests,
+						   NULL, NULL);
 	return cmocka_run_group_tests_name("module", tests, NULL, NULL);
 }

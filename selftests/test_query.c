@@ -10,12 +10,11 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/statvfs.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include "common.h"
-
-#define SCRATCH	"/mnt/scratch"
 
 static const struct file_spec plain = { SHAPE_PLAIN, 64 * 1024 };
 
@@ -101,7 +100,7 @@ static void test_query_reads_nothing_at_address_zero(void **state)
 	close(fd);
 }
 
-static void test_xfs_with_exchange(void **state)
+static void test_back_end(void **state)
 {
 	int fd1 = make_file("file1", plain, 1);
 	int fd2 = make_file("file2", plain, 2);
@@ -109,7 +108,7 @@ static void test_xfs_with_exchange(void **state)
 
 	(void)state;
 	assert_int_equal(query(fd2, &answer), 0);
-	assert_int_equal(answer.backend, EXCHRANGE_BACKEND_XFS);
+	assert_int_equal(answer.backend, kind->backend);
 	assert_int_equal(answer.reason, EXCHRANGE_REASON_NONE);
 	assert_int_equal(answer.flags, ALL_FLAGS);
 	assert_alignment(fd1, fd2, BLOCK);
@@ -127,12 +126,12 @@ static void test_descriptors(void **state)
 	close(make_file("file2", plain, 2));
 	fd = open_path(path_of("file2"), O_RDONLY);
 	assert_int_equal(query(fd, &answer), 0);
-	assert_int_equal(answer.backend, EXCHRANGE_BACKEND_XFS);
+	assert_int_equal(answer.backend, kind->backend);
 	close(fd);
 
 	fd = open_path(path_of("file2"), O_WRONLY | O_APPEND);
 	assert_int_equal(query(fd, &answer), 0);
-	assert_int_equal(answer.backend, EXCHRANGE_BACKEND_XFS);
+	assert_int_equal(answer.backend, kind->backend);
 	close(fd);
 
 	fd = open_path(path_of("file2"), O_PATH);
@@ -218,21 +217,33 @@ static void test_xfs_without_exchange(void **state)
 			     " && mount $SCRATCH_DEV1 " SCRATCH), 0);
 	fd1 = open_path(SCRATCH "/file1", O_RDONLY);
 	assert_int_equal(query(fd1, &answer), 0);
-	assert_int_equal(answer.backend, EXCHRANGE_BACKEND_XFS);
+	assert_int_equal(answer.backend, kind->backend);
 	close(fd1);
 	end_scratch();
 }
 
-static void assert_other_file_system(const char *folder)
+static void assert_no_back_end(const char *folder, uint32_t reason)
 {
 	int fd1 = open(folder, O_TMPFILE | O_RDWR, 0600);
 	int fd2 = open(folder, O_TMPFILE | O_RDWR, 0600);
 
 	assert_true(fd1 >= 0 && fd2 >= 0);
-	assert_none(fd1, EXCHRANGE_REASON_FILE_SYSTEM);
+	assert_none(fd1, reason);
 	assert_exchange(EOPNOTSUPP, fd1, fd2, 0, 0);
 	close(fd1);
 	close(fd2);
+}
+
+static void assert_other_file_system(const char *folder)
+{
+	assert_no_back_end(folder, EXCHRANGE_REASON_FILE_SYSTEM);
+}
+
+/* The build had no BTF, or a btrfs that the module does not know. */
+static void test_btrfs_was_not_built(void **state)
+{
+	(void)state;
+	assert_no_back_end(getenv("BTRFS_DIR"), EXCHRANGE_REASON_BUILD);
 }
 
 static void test_other_file_systems(void **state)
@@ -240,10 +251,9 @@ static void test_other_file_systems(void **state)
 	(void)state;
 	assert_other_file_system("/root");	/* ext4 */
 	assert_other_file_system("/tmp");	/* tmpfs */
-	assert_other_file_system(getenv("BTRFS_DIR"));
 }
 
-/* overlayfs over XFS is overlayfs: its file is not XFS's. */
+/* overlayfs over it is overlayfs: its file is not the file below. */
 static void test_overlayfs(void **state)
 {
 	char *under = strdup(path_of("overlay"));
@@ -278,6 +288,24 @@ static void test_full_address_space_is_enomem(void **state)
 	close(fd);
 }
 
+/* A btrfs with a unit of its own, beside the one with the usual. */
+static void test_sector_size_is_the_alignment(void **state)
+{
+	struct exchrange_query answer;
+	struct statvfs vfs;
+	int fd;
+
+	(void)state;
+	enter_scratch("mkfs.btrfs -q -f -s 4k -n 64k", "defaults");
+	fd = make_file("file1", plain, 1);
+	assert_int_equal(statvfs(SCRATCH, &vfs), 0);
+	assert_int_equal(query(fd, &answer), 0);
+	assert_int_equal(answer.backend, EXCHRANGE_BACKEND_BTRFS);
+	assert_int_equal(answer.alignment, vfs.f_bsize);
+	close(fd);
+	leave_scratch();
+}
+
 static void test_xfs_of_an_old_kernel(void **state)
 {
 	int fd1 = make_file("file1", plain, 1);
@@ -299,7 +327,7 @@ static void test_xfs_of_an_old_kernel(void **state)
 int main(int argc, char **argv)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_xfs_with_exchange),
+		cmocka_unit_test(test_back_end),
 		cmocka_unit_test(test_descriptors),
 		cmocka_unit_test(test_block_size_is_the_alignment),
 		cmocka_unit_test(test_realtime_extent_is_the_alignment),
@@ -311,12 +339,22 @@ int main(int argc, char **argv)
 	};
 	static const struct CMUnitTest old_kernel_tests[] = {
 		cmocka_unit_test(test_xfs_of_an_old_kernel),
+		cmocka_unit_test(test_btrfs_was_not_built),
 		cmocka_unit_test(test_other_file_systems),
+	};
+	static const struct CMUnitTest btrfs_tests[] = {
+		cmocka_unit_test(test_back_end),
+		cmocka_unit_test(test_descriptors),
+		cmocka_unit_test(test_sector_size_is_the_alignment),
+		cmocka_unit_test(test_overlayfs),
 	};
 	unsigned int version, patchlevel;
 	struct utsname name;
 
 	start(argc, argv);
+	if (is_btrfs())
+		return cmocka_run_group_tests_name("query", btrfs_tests,
+						   NULL, NULL);
 	/* XFS's ioctl came with Linux 6.10. */
 	if (uname(&name) ||
 	    sscanf(name.release, "%u.%u", &version, &patchlevel) != 2)

@@ -72,7 +72,8 @@ static void test_steps_of_an_exchange(void **state)
 	snprintf(expected, sizeof(expected),
 		 " ino2 0x%lx pos2 0x2000 len 0x1000 flags dsync", st.st_ino);
 	assert_non_null(strstr(request, expected));
-	assert_non_null(strstr(backend, "backend xfs"));
+	snprintf(expected, sizeof(expected), "backend %s", kind->name);
+	assert_non_null(strstr(backend, expected));
 	assert_int_equal(sscanf(strstr(result, " error "), " error 0 ns %llu",
 				&ns), 1);
 	assert_true(ns > 0);

@@ -16,7 +16,53 @@
 #include "common.h"
 
 const char *mount_point;
+const struct kind *kind;
 int device = -1;
+
+static const struct kind kinds[] = {
+	{
+		.name		= "xfs",
+		.magic		= XFS_SUPER_MAGIC,
+		.backend	= EXCHRANGE_BACKEND_XFS,
+		.alone		= true,
+		.device		= "$XFS_DEV",
+		.mkfs		= "mkfs.xfs -q -f -i exchange=1",
+		.mkfs_small	= "mkfs.xfs -q -f -i exchange=1 -d size=300m",
+		.check		= "xfs_repair -n",
+	}, {
+		.name		= "btrfs",
+		.magic		= BTRFS_SUPER_MAGIC,
+		.backend	= EXCHRANGE_BACKEND_BTRFS,
+		.device		= "$BTRFS_DEV",
+		.mkfs		= "mkfs.btrfs -q -f",
+		.mkfs_small	= "mkfs.btrfs -q -f -b 300m",
+		.check		= "btrfs check --check-data-csum",
+	},
+};
+
+static void find_kind(void)
+{
+	struct statfs fs;
+	size_t i;
+
+	if (statfs(mount_point, &fs)) {
+		perror(mount_point);
+		exit(1);
+	}
+	for (i = 0; i < COUNT(kinds); i++)
+		if ((unsigned long)fs.f_type == kinds[i].magic)
+			kind = &kinds[i];
+	if (!kind) {
+		fprintf(stderr, "%s: there are no tests for this file system\n",
+			mount_point);
+		exit(1);
+	}
+}
+
+bool is_btrfs(void)
+{
+	return kind->magic == BTRFS_SUPER_MAGIC;
+}
 
 void start(int argc, char **argv)
 {
@@ -25,6 +71,7 @@ void start(int argc, char **argv)
 		exit(2);
 	}
 	mount_point = argv[1];
+	find_kind();
 	device = exchrange_open();
 	if (device < 0) {
 		perror("/dev/exchrange");
@@ -110,7 +157,7 @@ static void write_block_out(int fd, uint64_t offset)
 	assert_int_equal(sync_file_range(fd, offset, BLOCK, all), 0);
 }
 
-static unsigned int count_extents(int fd)
+unsigned int count_extents(int fd)
 {
 	struct fiemap map = {
 		.fm_length	= FIEMAP_MAX_OFFSET,
@@ -377,6 +424,23 @@ void model_exchange(struct picture *picture1, struct picture *picture2,
 	picture2->size = offset2 + length1;
 }
 
+static uint8_t *resize(uint8_t *bytes, uint64_t old, uint64_t new, int fill)
+{
+	bytes = realloc(bytes, new + 1);
+	assert_non_null(bytes);
+	if (new > old)
+		memset(bytes + old, fill, new - old);
+	return bytes;
+}
+
+void model_truncate(struct picture *picture, uint64_t size)
+{
+	picture->bytes = resize(picture->bytes, picture->size, size, 0);
+	picture->blocks = resize(picture->blocks, count_blocks(picture->size),
+				 count_blocks(size), '.');
+	picture->size = size;
+}
+
 int device_exchange(const struct exchrange_range *range)
 {
 	return ioctl(device, EXCHRANGE_IOC_EXCHANGE, range) ? errno : 0;
@@ -422,11 +486,34 @@ int xfs_exchange_by_commit(const struct exchrange_range *range)
 
 bool has_reference(void)
 {
-	struct statfs fs;
-
-	assert_int_equal(statfs(mount_point, &fs), 0);
-	return fs.f_type == XFS_SUPER_MAGIC;
+	return kind->alone;
 }
+
+static const char *tested_mount_point;
+
+void enter_scratch(const char *mkfs, const char *mount_options)
+{
+	assert_int_equal(run("mkdir -p " SCRATCH " && %s $SCRATCH_DEV1"
+			     " && mount -o '%s' $SCRATCH_DEV1 " SCRATCH
+			     " && chmod 777 " SCRATCH, mkfs, mount_options), 0);
+	tested_mount_point = mount_point;
+	mount_point = SCRATCH;
+}
+
+void leave_scratch(void)
+{
+	assert_int_equal(run("umount " SCRATCH " && %s $SCRATCH_DEV1",
+			     kind->check), 0);
+	mount_point = tested_mount_point;
+}
+
+const struct way through_device = {
+	device_exchange, device_start_commit, device_commit,
+};
+
+const struct way through_xfs = {
+	xfs_exchange, xfs_start_commit, xfs_commit,
+};
 
 void wait_for_another_timestamp(void)
 {

@@ -28,9 +28,32 @@
 			 EXCHRANGE_DRY_RUN | EXCHRANGE_FILE1_WRITTEN)
 #define NOBODY		65534
 
-/* The mount point under test, and /dev/exchrange: set by start(). */
+/* What differs between the file systems under test. */
+struct kind {
+	const char	*name;		/* also the kernel module's */
+	unsigned long	magic;		/* statfs(2)'s f_type */
+	uint32_t	backend;	/* EXCHRANGE_BACKEND_* */
+	bool		alone;		/* has such an ioctl itself */
+	const char	*device;	/* what start()'s mount is of, for a shell */
+	const char	*mkfs;		/* shell commands before a device */
+	const char	*mkfs_small;
+	const char	*check;
+};
+
+/* The mount point under test, its kind, and /dev/exchrange: set by start(). */
 extern const char *mount_point;
+extern const struct kind *kind;
 extern int device;
+
+bool is_btrfs(void);
+
+/*
+ * A file system on $SCRATCH_DEV1 that the calls that follow work on, with @mkfs
+ * before the device, writable for everybody; and back again, with a check.
+ */
+#define SCRATCH	"/mnt/scratch"
+void enter_scratch(const char *mkfs, const char *mount_options);
+void leave_scratch(void);
 
 /* Takes the arguments of main(), opens the device. */
 void start(int argc, char **argv);
@@ -78,6 +101,7 @@ struct file_spec {
 /* Makes @name anew, durable and owned by nobody; returns it open O_RDWR. */
 int make_file(const char *name, struct file_spec spec, unsigned int seed);
 int open_path(const char *path, int flags);
+unsigned int count_extents(int fd);
 
 /*
  * Everything of a file that an exchange may change, or must not.  blocks has a
@@ -107,6 +131,9 @@ void model_exchange(struct picture *picture1, struct picture *picture2,
 		    uint64_t offset1, uint64_t offset2, uint64_t length,
 		    uint64_t flags);
 
+/* And what a truncate to @size makes of a picture. */
+void model_truncate(struct picture *picture, uint64_t size);
+
 /*
  * XFS's own ioctl, by its own header: 0 or an errno.  There is no reference where
  * the file system is another one; on XFS it must be there.
@@ -124,6 +151,16 @@ int device_commit(const struct exchrange_commit *commit);
 /* The exchange as START_COMMIT and COMMIT, with nothing between the two. */
 int device_exchange_by_commit(const struct exchrange_range *range);
 int xfs_exchange_by_commit(const struct exchrange_range *range);
+
+/* One way to make these calls. */
+struct way {
+	int (*exchange)(const struct exchrange_range *range);
+	int (*start_commit)(struct exchrange_commit *commit);
+	int (*commit)(const struct exchrange_commit *commit);
+};
+
+extern const struct way through_device;
+extern const struct way through_xfs;
 
 /* Longer than the grain of the kernel's timestamps. */
 void wait_for_another_timestamp(void);

@@ -26,7 +26,7 @@ choose_guest()
 {
 	packages=(
 		linux-image-amd64 linux-headers-amd64
-		gcc make libc6-dev libcmocka-dev libjson-c-dev libmount-dev pkgconf
+		gcc make libc6-dev bpftool libcmocka-dev libjson-c-dev libmount-dev pkgconf
 		kmod xz-utils busybox-static procps e2fsprogs xfsprogs btrfs-progs
 	)
 	case $1 in

@@ -63,6 +63,9 @@ static const char *reason_name(uint32_t reason)
 	case EXCHRANGE_REASON_FILE_SYSTEM:	return "file-system";
 	case EXCHRANGE_REASON_XFS_FEATURE:	return "xfs-feature";
 	case EXCHRANGE_REASON_XFS_KERNEL:	return "xfs-kernel";
+	case EXCHRANGE_REASON_BUILD:		return "build";
+	case EXCHRANGE_REASON_BTF:		return "btf";
+	case EXCHRANGE_REASON_SYMBOL:		return "symbol";
 	case EXCHRANGE_REASON_NO_DEVICE:	return "no-device";
 	}
 	return "unknown";

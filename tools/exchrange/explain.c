@@ -131,8 +131,20 @@ void explain_no_backend(const char *path, int fd, uint32_t reason,
 		complain("%s: this kernel's XFS cannot swap ranges; it takes Linux 6.10 or newer",
 			 path);
 		break;
+	case EXCHRANGE_REASON_BUILD:
+		complain("%s: the module was built without its %s back end; 'apt-get install bpftool' and build it again",
+			 path, type);
+		break;
+	case EXCHRANGE_REASON_BTF:
+		complain("%s: the module was built for another %s than the one that is loaded; build it again for this kernel",
+			 path, type);
+		break;
+	case EXCHRANGE_REASON_SYMBOL:
+		complain("%s: the %s of this kernel lacks a function that the module needs; 'dmesg | grep exchrange' says which",
+			 path, type);
+		break;
 	default:
-		complain("%s: there is no back end for %s (mounted on %s); move both files to an XFS made with '-i exchange=1'",
+		complain("%s: there is no back end for %s (mounted on %s); move both files to a btrfs, or to an XFS made with '-i exchange=1'",
 			 path, type, target);
 	}
 	free_place(&place);

@@ -85,6 +85,9 @@ struct exchrange_commit {
 #define EXCHRANGE_REASON_FILE_SYSTEM	1	/* not a supported file system */
 #define EXCHRANGE_REASON_XFS_FEATURE	2	/* XFS made without exchange=1 */
 #define EXCHRANGE_REASON_XFS_KERNEL	3	/* XFS of this kernel has no such ioctl */
+#define EXCHRANGE_REASON_BUILD		4	/* the module was built without it */
+#define EXCHRANGE_REASON_BTF		5	/* built for another build of the file system */
+#define EXCHRANGE_REASON_SYMBOL		6	/* the file system lacks a function */
 
 /*
  * EXCHRANGE_IOC_QUERY: what can be done with a regular file, whatever its

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * One exchange on btrfs: backend.c checks, locks and flushes, transaction.c does it.
+ */
+#ifndef EXCHRANGE_BTRFS_EXCHANGE_H
+#define EXCHRANGE_BTRFS_EXCHANGE_H
+
+#include "../exchange.h"
+#include "extents.h"
+
+/* Index 0 is file1's, 1 is file2's. */
+struct btrfs_exchange {
+	struct exchange_request	*request;
+	struct file_range	range[2];
+	u64			new_size[2];	/* bytes; the old one without TO_EOF */
+
+	/* transaction.c's own */
+	struct extent_count	count[2];
+	struct extent_list	list[2];
+	struct extent_writer	writer;
+	struct btrfs_block_rsv	reserve;
+	bool			changed;	/* an error aborts from here on */
+	bool			refs_run;
+	u64			moved[2];	/* bytes that went to the other file */
+	u64			cut[2];		/* bytes that went for good */
+	u64			quota[2];	/* bytes reserved of its subvolume's */
+};
+
+int btrfs_exchange_prepare(struct btrfs_exchange *exchange);
+int btrfs_exchange_extents(struct btrfs_exchange *exchange);
+void btrfs_exchange_finish(struct btrfs_exchange *exchange);
+int btrfs_exchange_commit(const struct btrfs_exchange *exchange);
+bool btrfs_exchange_tail(const struct btrfs_exchange *exchange, int side,
+			 u64 *from, u64 *to);
+bool btrfs_exchange_next_run(const struct btrfs_exchange *exchange, u32 *next,
+			     u64 *from, u64 *to);
+
+/* freshness.c */
+int btrfs_sample_freshness(struct file *file, u64 freshness[6]);
+int btrfs_check_freshness(struct inode *inode, const u64 freshness[6]);
+
+/* bind.c */
+int btrfs_bind_start(void);
+void btrfs_bind_stop(void);
+u32 btrfs_bind_get(const struct super_block *sb);
+void btrfs_bind_put(const struct super_block *sb);
+
+#endif /* EXCHRANGE_BTRFS_EXCHANGE_H */

@@ -1,0 +1,651 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The exchange of two ranges in one transaction.
+ *
+ * First all that can fail: memory, space, quota, limits.  Then, in one handle:
+ *
+ *	make the leaves of both ranges writable, and collect their extents
+ *	slice by slice, for most files one:
+ *		add the references of the new owners
+ *		drop both slices' extents, with the references of the old owners
+ *		insert the other's extents
+ *	update both inodes
+ *
+ * A handle keeps its transaction from being committed, so a crash, and a
+ * snapshot, finds all of this or nothing.  From the first drop on there is no way
+ * back: an error aborts the transaction.
+ *
+ * Whoever calls these holds both inodes' locks, invalidate_locks and i_mmap_locks for
+ * writing; no ordered extent is pending in the ranges, and nothing of what is going
+ * to move is in the page cache.
+ */
+#include <linux/slab.h>
+
+#include "../trace.h"
+#include "exchange.h"
+
+/*
+ * Extents of both files that are exchanged before their references leave memory for
+ * the extent tree.  Else they do so when the transaction is committed, which is six
+ * times as fast for the caller; until then btrfs keeps 300 to 400 bytes for each, so
+ * about 100 MiB for a slice.  make bench prints both.
+ */
+#define SLICE	(256u << 10)
+
+static struct btrfs_fs_info *fs_info_of(const struct btrfs_exchange *exchange)
+{
+	return exchange->range[0].inode->root->fs_info;
+}
+
+static bool is_two_subvolumes(const struct btrfs_exchange *exchange)
+{
+	return exchange->range[0].inode->root != exchange->range[1].inode->root;
+}
+
+/*
+ * The parts of the range that change hands, in bytes from its start: all of it, or
+ * with FILE1_WRITTEN each stretch of file1's list without a gap.  @next starts as 0.
+ */
+bool btrfs_exchange_next_run(const struct btrfs_exchange *exchange, u32 *next,
+			     u64 *from, u64 *to)
+{
+	const struct extent_list *list = &exchange->list[0];
+	const u32 sectorsize = fs_info_of(exchange)->sectorsize;
+
+	if (!exchange->range[0].written_only) {
+		*from = 0;
+		*to = exchange->range[0].length;
+		return (*next)++ == 0 && *to > 0;
+	}
+
+	if (*next >= list->count)
+		return false;
+	*from = list->extents[*next].offset;
+	*to = *from;
+	while (*next < list->count && list->extents[*next].offset == *to) {
+		const struct file_extent *extent = &list->extents[(*next)++];
+
+		if (extent->item.type == BTRFS_FILE_EXTENT_INLINE)
+			*to += sectorsize;
+		else
+			*to += le64_to_cpu(extent->item.num_bytes);
+	}
+	return true;
+}
+
+/*
+ * With FILE1_WRITTEN and TO_EOF, what lies behind the end of the shorter tail in
+ * @side: the sizes change, but what is not written does not move.  In bytes from the
+ * range's start.  False where there is no such thing.
+ */
+bool btrfs_exchange_tail(const struct btrfs_exchange *exchange, int side,
+			 u64 *from, u64 *to)
+{
+	const struct file_range *range = &exchange->range[side];
+	u64 size = i_size_read(&range->inode->vfs_inode);
+
+	if (!exchange->range[0].written_only)
+		return false;
+	*from = round_up(min(size, exchange->new_size[side]),
+			 fs_info_of(exchange)->sectorsize) - range->start;
+	*to = range->length;
+	return size != exchange->new_size[side] && *from < *to;
+}
+
+static int count_tails(struct btrfs_exchange *exchange)
+{
+	u64 from, to;
+	int i, error = 0;
+
+	for (i = 0; i < 2 && !error; i++)
+		if (btrfs_exchange_tail(exchange, i, &from, &to))
+			error = count_extents(&exchange->range[i], from, to,
+					      &exchange->count[i]);
+	return error;
+}
+
+static int check_count(const struct btrfs_exchange *exchange)
+{
+	if ((u64)exchange->count[0].extents + exchange->count[1].extents >
+	    MAX_EXTENTS)
+		return -E2BIG;
+	return 0;
+}
+
+/* Counts both ranges and makes room for their extents. */
+static int alloc_lists(struct btrfs_exchange *exchange)
+{
+	struct btrfs_fs_info *fs_info = fs_info_of(exchange);
+	struct extent_count *count = exchange->count;
+	u64 from, to;
+	u32 next = 0;
+	int error;
+
+	error = count_extents(&exchange->range[0], 0, exchange->range[0].length,
+			      &count[0]) ?:
+		check_count(exchange) ?:
+		alloc_extent_list(&exchange->list[0], &count[0], fs_info);
+	if (!error && exchange->range[0].written_only)
+		error = collect_extents(NULL, &exchange->range[0], 0,
+					exchange->range[0].length,
+					&exchange->list[0]);
+	while (!error && btrfs_exchange_next_run(exchange, &next, &from, &to))
+		error = count_extents(&exchange->range[1], from, to, &count[1]);
+	return error ?: count_tails(exchange) ?: check_count(exchange) ?:
+	       alloc_extent_list(&exchange->list[1], &count[1], fs_info);
+}
+
+/*
+ * Blocks of the subvolume trees: every leaf that holds the old extents, and those that
+ * the new ones fill, at least half of each; a split more at both ends of what is
+ * dropped.  As many again, for the nodes above them, of which there are far fewer, and
+ * for leaves that are written out before the transaction ends and have to be
+ * allocated anew; and a path for each tree.
+ */
+static u64 subvolume_blocks(const struct btrfs_exchange *exchange)
+{
+	const struct extent_count *count = exchange->count;
+	u64 extents = (u64)count[0].extents + count[1].extents;
+	u64 item_bytes = sizeof(struct btrfs_item) +
+			 sizeof(struct btrfs_file_extent_item);
+	u64 leaves = count[0].leaves + count[1].leaves + 2 +
+		     DIV_ROUND_UP_ULL(extents * item_bytes,
+				      btrfs_leaf_data_size(fs_info_of(exchange)) / 2);
+
+	return 2 * leaves + 2 * BTRFS_MAX_LEVEL;
+}
+
+/*
+ * Blocks of the extent tree: an item for each extent, which gains an owner and loses
+ * one.  It has no more leaves than it has blocks; each may be split once, for the owner
+ * that is added first, and as many again are for nodes.
+ */
+static u64 extent_blocks(const struct btrfs_exchange *exchange)
+{
+	struct btrfs_fs_info *fs_info = fs_info_of(exchange);
+	const struct extent_count *count = exchange->count;
+	struct btrfs_root *root = btrfs_extent_root(fs_info, 0);
+	u64 leaves = (u64)count[0].extents + count[1].extents;
+
+	if (root)
+		leaves = min(leaves, le64_to_cpu(root->root_item.bytes_used) /
+				     fs_info->nodesize);
+	return 3 * leaves + 2 * BTRFS_MAX_LEVEL;
+}
+
+/*
+ * The bytes of metadata that the exchange may take.  The free space tree, for the
+ * blocks that all this allocates and frees, has hundreds of records in a leaf.  A path
+ * for each of the other trees.
+ */
+static u64 metadata_bytes(const struct btrfs_exchange *exchange)
+{
+	u64 blocks = subvolume_blocks(exchange) + extent_blocks(exchange);
+
+	blocks += blocks / 16 + 4 * BTRFS_MAX_LEVEL;
+	return blocks * fs_info_of(exchange)->nodesize;
+}
+
+/*
+ * Where a subvolume gains data, its quota has to allow that: btrfs counts it only
+ * when the transaction is committed.  Kept as metadata is, which is counted until
+ * then.  What the subvolume gives away is taken as its own alone: where it is shared,
+ * the limit may be passed, as by a reflink.  Simple quotas leave the data with the
+ * subvolume that wrote it.
+ */
+static int reserve_quota(struct btrfs_exchange *exchange)
+{
+	struct btrfs_fs_info *fs_info = fs_info_of(exchange);
+	int i, error;
+
+	if (!is_two_subvolumes(exchange) ||
+	    fs_info->qgroup_flags & BTRFS_QGROUP_STATUS_FLAG_SIMPLE_MODE)
+		return 0;
+
+	for (i = 0; i < 2; i++) {
+		u64 gain = exchange->count[!i].disk_bytes;
+
+		if (gain <= exchange->count[i].disk_bytes)
+			continue;
+		gain = round_up(gain - exchange->count[i].disk_bytes,
+				fs_info->nodesize);
+		while (exchange->quota[i] < gain) {
+			u64 bytes = min_t(u64, gain - exchange->quota[i], SZ_1G);
+
+			error = __btrfs_qgroup_reserve_meta(exchange->range[i].inode->root,
+							    bytes,
+							    BTRFS_QGROUP_RSV_META_PREALLOC,
+							    true, false);
+			if (error)
+				return error;
+			exchange->quota[i] += bytes;
+		}
+	}
+	return 0;
+}
+
+/* Gives back what the transaction did not make its own. */
+static void release_quota(struct btrfs_exchange *exchange)
+{
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		while (exchange->quota[i]) {
+			u64 bytes = min_t(u64, exchange->quota[i], SZ_1G);
+
+			__btrfs_qgroup_free_meta(exchange->range[i].inode->root,
+						 bytes,
+						 BTRFS_QGROUP_RSV_META_PREALLOC);
+			exchange->quota[i] -= bytes;
+		}
+	}
+}
+
+static void convert_quota(struct btrfs_exchange *exchange)
+{
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		while (exchange->quota[i]) {
+			u64 bytes = min_t(u64, exchange->quota[i], SZ_1G);
+
+			btrfs_qgroup_convert_reserved_meta(exchange->range[i].inode->root,
+							   bytes);
+			exchange->quota[i] -= bytes;
+		}
+	}
+}
+
+/*
+ * Gets all that the exchange needs; btrfs_exchange_finish() gives it back, after
+ * an error too.  Changes nothing.  May wait for writeback and for transactions to
+ * be committed, where space is short: no extent may be locked, no transaction
+ * open.  -ENOSPC, -EDQUOT, -ENOMEM, -E2BIG; -EINTR for a caller that is being
+ * killed.
+ */
+int btrfs_exchange_prepare(struct btrfs_exchange *exchange)
+{
+	struct btrfs_fs_info *fs_info = fs_info_of(exchange);
+	u64 bytes;
+	int error;
+
+	btrfs_init_metadata_block_rsv(fs_info, &exchange->reserve,
+				      BTRFS_BLOCK_RSV_TEMP);
+	error = alloc_lists(exchange) ?: alloc_extent_writer(&exchange->writer);
+	if (error)
+		return error;
+
+	bytes = metadata_bytes(exchange);
+	error = reserve_quota(exchange) ?:
+		btrfs_block_rsv_add(fs_info, &exchange->reserve, bytes,
+				    BTRFS_RESERVE_FLUSH_ALL);
+	trace_exchrange_btrfs_prepare(exchange->request,
+				      exchange->count[0].extents,
+				      exchange->count[1].extents, bytes, error);
+	return error;
+}
+
+void btrfs_exchange_finish(struct btrfs_exchange *exchange)
+{
+	release_quota(exchange);
+	btrfs_block_rsv_release(fs_info_of(exchange), &exchange->reserve,
+				(u64)-1, NULL);
+	free_extent_writer(&exchange->writer);
+	free_extent_list(&exchange->list[0]);
+	free_extent_list(&exchange->list[1]);
+}
+
+static int collect(struct btrfs_trans_handle *trans,
+		   struct btrfs_exchange *exchange)
+{
+	u64 from, to;
+	u32 next = 0;
+	int error;
+
+	exchange->list[0].count = 0;
+	error = collect_extents(trans, &exchange->range[0], 0,
+				exchange->range[0].length, &exchange->list[0]);
+	while (!error && btrfs_exchange_next_run(exchange, &next, &from, &to))
+		error = collect_extents(trans, &exchange->range[1], from, to,
+					&exchange->list[1]);
+	return error;
+}
+
+/* A part of the exchange: bytes from the ranges' starts, and the extents in it. */
+struct slice {
+	u64	from, to;
+	u32	first[2], end[2];
+};
+
+/* The new owners of a slice's extents, or neither's. */
+static int add_refs(struct btrfs_trans_handle *trans,
+		    struct btrfs_exchange *exchange, const struct slice *slice)
+{
+	int error;
+
+	error = add_extent_refs(trans, &exchange->range[0], &exchange->list[1],
+				slice->first[1], slice->end[1]);
+	if (error)
+		return error;
+	error = add_extent_refs(trans, &exchange->range[1], &exchange->list[0],
+				slice->first[0], slice->end[0]);
+	if (error)
+		undo_extent_refs(trans, &exchange->range[0], &exchange->list[1],
+				 slice->first[1], slice->end[1]);
+	return error;
+}
+
+/*
+ * Drops what @side has between @from and @to, with its references, and adds the bytes
+ * that it had to @found.
+ */
+static int drop(struct btrfs_trans_handle *trans, struct btrfs_exchange *exchange,
+		int side, u64 from, u64 to, u64 *found)
+{
+	const struct file_range *range = &exchange->range[side];
+	struct btrfs_drop_extents_args args = {
+		.path		= exchange->writer.path,
+		.start		= range->start + from,
+		.end		= range->start + to,
+		.drop_cache	= true,
+	};
+	int error;
+
+	error = btrfs_drop_extents(trans, range->inode->root, range->inode,
+				   &args);
+	*found += args.bytes_found;
+	return error;
+}
+
+static int exchange_slice(struct btrfs_trans_handle *trans,
+			  struct btrfs_exchange *exchange,
+			  const struct slice *slice)
+{
+	int i, error;
+
+	error = add_refs(trans, exchange, slice);
+	if (error)
+		return error;
+
+	exchange->changed = true;
+	for (i = 0; i < 2 && !error; i++)
+		error = drop(trans, exchange, i, slice->from, slice->to,
+			     &exchange->moved[i]);
+	for (i = 0; i < 2 && !error; i++)
+		error = insert_extents(trans, &exchange->writer,
+				       &exchange->range[i],
+				       &exchange->list[!i], slice->first[!i],
+				       slice->end[!i]);
+	return error;
+}
+
+/*
+ * Sets the end of @slice, whose start is set: where the run ends, or after SLICE extents
+ * at the first place where one begins in both files, so that none is cut.
+ */
+static void end_slice(const struct btrfs_exchange *exchange, struct slice *slice,
+		      u64 to)
+{
+	const struct extent_list *list = exchange->list;
+	u32 *end = slice->end;
+
+	memcpy(end, slice->first, sizeof(slice->end));
+	slice->to = to;
+	for (;;) {
+		u64 offset1 = end[0] < list[0].count ?
+			      list[0].extents[end[0]].offset : to;
+		u64 offset2 = end[1] < list[1].count ?
+			      list[1].extents[end[1]].offset : to;
+
+		if (offset1 >= to && offset2 >= to)
+			return;
+		if (offset1 == offset2 &&
+		    end[0] - slice->first[0] + end[1] - slice->first[1] >= SLICE) {
+			slice->to = offset1;
+			return;
+		}
+		if (offset1 <= offset2)
+			end[0]++;
+		if (offset2 <= offset1)
+			end[1]++;
+	}
+}
+
+/*
+ * Sends the references on to the extent tree.  What is reserved for that goes to their
+ * own reserve, the first time.
+ */
+static int run_refs(struct btrfs_trans_handle *trans,
+		    struct btrfs_exchange *exchange)
+{
+	u64 bytes = extent_blocks(exchange) * fs_info_of(exchange)->nodesize;
+
+	if (!exchange->refs_run)
+		btrfs_block_rsv_release(fs_info_of(exchange),
+					&exchange->reserve,
+					min(bytes, exchange->reserve.size), NULL);
+	exchange->refs_run = true;
+	return btrfs_run_delayed_refs(trans, 0);
+}
+
+/* One stretch of both ranges, slice by slice; @slice comes from the one before. */
+static int exchange_run(struct btrfs_trans_handle *trans,
+			struct btrfs_exchange *exchange, struct slice *slice,
+			u64 from, u64 to)
+{
+	int error;
+
+	for (slice->from = from; slice->from < to; slice->from = slice->to) {
+		end_slice(exchange, slice, to);
+		error = exchange_slice(trans, exchange, slice);
+		if (!error && slice->to < to)
+			error = run_refs(trans, exchange);
+		if (error)
+			return error;
+		memcpy(slice->first, slice->end, sizeof(slice->first));
+	}
+	return 0;
+}
+
+/*
+ * With FILE1_WRITTEN and TO_EOF, what a file gains is a hole where nothing comes from
+ * the other.  Where the file system has no NO_HOLES that is an item.
+ */
+static int grow_tails(struct btrfs_trans_handle *trans,
+		      struct btrfs_exchange *exchange)
+{
+	u64 from, to;
+	int i, error = 0;
+
+	if (btrfs_has_no_holes(trans->fs_info))
+		return 0;
+	for (i = 0; i < 2 && !error; i++) {
+		const struct file_range *range = &exchange->range[i];
+
+		if (!btrfs_exchange_tail(exchange, i, &from, &to) ||
+		    exchange->new_size[i] < i_size_read(&range->inode->vfs_inode))
+			continue;
+		to = round_up(exchange->new_size[i],
+			      trans->fs_info->sectorsize) - range->start;
+		exchange->changed = true;
+		error = fill_holes(trans, range, from, to);
+	}
+	return error;
+}
+
+/* And what lies behind the new end goes: it must not come back when the file grows. */
+static int cut_tails(struct btrfs_trans_handle *trans,
+		     struct btrfs_exchange *exchange)
+{
+	u64 from, to;
+	int i, error = 0;
+
+	for (i = 0; i < 2 && !error; i++) {
+		struct inode *inode = &exchange->range[i].inode->vfs_inode;
+
+		if (!btrfs_exchange_tail(exchange, i, &from, &to) ||
+		    exchange->new_size[i] > i_size_read(inode))
+			continue;
+		exchange->changed = true;
+		error = drop(trans, exchange, i, from, to, &exchange->cut[i]);
+	}
+	return error;
+}
+
+static bool has_preallocation(const struct extent_list *list)
+{
+	u32 i;
+
+	for (i = 0; i < list->count; i++)
+		if (list->extents[i].item.type == BTRFS_FILE_EXTENT_PREALLOC)
+			return true;
+	return false;
+}
+
+/* The size in memory and on disk, and what of the file counts as mapped to it. */
+static int set_size(struct btrfs_exchange *exchange, int side)
+{
+	const struct file_range *range = &exchange->range[side];
+	u64 size = exchange->new_size[side];
+	u64 end = round_up(size, fs_info_of(exchange)->sectorsize);
+	int error;
+
+	if (!(exchange->request->flags & EXCHRANGE_TO_EOF))
+		return 0;
+	error = btrfs_inode_clear_file_extent_range(range->inode, range->start,
+						    range->length) ?:
+		btrfs_inode_set_file_extent_range(range->inode, range->start,
+						  end - range->start);
+	if (error)
+		return error;
+	i_size_write(&range->inode->vfs_inode, size);
+	btrfs_inode_safe_disk_i_size_write(range->inode, 0);
+	return 0;
+}
+
+static void touch(struct file *file)
+{
+	struct inode *inode = file_inode(file);
+
+	if (!(file->f_mode & FMODE_NOCMTIME) && !IS_NOCMTIME(inode))
+		inode_set_mtime_to_ts(inode, inode_set_ctime_current(inode));
+	inode_inc_iversion(inode);
+}
+
+static int update_inodes(struct btrfs_trans_handle *trans,
+			 struct btrfs_exchange *exchange)
+{
+	int i, error;
+
+	touch(exchange->request->file1);
+	touch(exchange->request->file2);
+	for (i = 0; i < 2; i++) {
+		struct btrfs_inode *inode = exchange->range[i].inode;
+
+		if (has_preallocation(&exchange->list[!i]))
+			inode->flags |= BTRFS_INODE_PREALLOC;
+		btrfs_update_inode_bytes(inode, exchange->moved[!i],
+					 exchange->moved[i] + exchange->cut[i]);
+		error = set_size(exchange, i) ?: btrfs_update_inode(trans, inode);
+		if (error)
+			return error;
+	}
+	return 0;
+}
+
+static int change(struct btrfs_trans_handle *trans,
+		  struct btrfs_exchange *exchange)
+{
+	struct slice slice = { };
+	u64 from, to;
+	u32 next = 0;
+	int error = 0;
+
+	while (!error && btrfs_exchange_next_run(exchange, &next, &from, &to))
+		error = exchange_run(trans, exchange, &slice, from, to);
+	if (!error)
+		error = cut_tails(trans, exchange) ?: grow_tails(trans, exchange);
+
+	/* The inodes are updated from what the handle itself has reserved. */
+	trans->block_rsv = &trans->fs_info->trans_block_rsv;
+	if (!error) {
+		exchange->changed = true;
+		error = update_inodes(trans, exchange);
+	}
+	if (error && exchange->changed)
+		btrfs_abort_transaction(trans, error);
+	return error;
+}
+
+static int exchange_in_handle(struct btrfs_trans_handle *trans,
+			      struct btrfs_exchange *exchange)
+{
+	int error;
+
+	error = btrfs_record_root_in_trans(trans, exchange->range[1].inode->root);
+	if (error)
+		return error;
+
+	/*
+	 * An fsync logs one inode.  With a crash after it, the log would bring
+	 * that one back as it is now, and leave the other as it was.
+	 */
+	btrfs_set_log_full_commit(trans);
+
+	trans->block_rsv = &exchange->reserve;
+	error = collect(trans, exchange) ?: change(trans, exchange);
+	trans->block_rsv = &trans->fs_info->trans_block_rsv;
+	if (!error)
+		convert_quota(exchange);
+	return error;
+}
+
+/*
+ * The exchange, after btrfs_exchange_prepare().  The caller has locked the extents
+ * of both ranges.  After an error both files are as they were, or the transaction
+ * is aborted, which leaves them so on disk and makes the file system read-only.
+ */
+int btrfs_exchange_extents(struct btrfs_exchange *exchange)
+{
+	struct btrfs_root *root = exchange->range[0].inode->root;
+	struct btrfs_trans_handle *trans;
+	int error, end_error, i;
+
+	/* 2 units: an inode each. */
+	trans = btrfs_start_transaction(root, 2);
+	if (IS_ERR(trans))
+		return PTR_ERR(trans);
+	error = exchange_in_handle(trans, exchange);
+	trace_exchrange_btrfs_transaction(exchange->request, trans->transid,
+					  exchange->reserve.size,
+					  exchange->reserve.reserved, error);
+
+	/* What is left goes to the references that are still in memory. */
+	btrfs_block_rsv_release(fs_info_of(exchange), &exchange->reserve,
+				(u64)-1, NULL);
+	end_error = btrfs_end_transaction(trans);
+
+	for (i = 0; i < 2; i++) {
+		const struct file_range *range = &exchange->range[i];
+
+		btrfs_drop_extent_map_range(range->inode, range->start,
+					    range->start + range->length - 1,
+					    false);
+	}
+	return error ?: end_error;
+}
+
+/*
+ * Returns when the transaction of the exchange is on stable storage, without a lock.
+ * An fsync would not do: of a file without a name it writes nothing.
+ */
+int btrfs_exchange_commit(const struct btrfs_exchange *exchange)
+{
+	struct btrfs_trans_handle *trans;
+
+	trans = btrfs_attach_transaction_barrier(exchange->range[0].inode->root);
+	if (IS_ERR(trans))
+		/* None is running: that of the exchange has been committed. */
+		return PTR_ERR(trans) == -ENOENT ? 0 : PTR_ERR(trans);
+	return btrfs_commit_transaction(trans);
+}
