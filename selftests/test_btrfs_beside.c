@@ -1,0 +1,557 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Exchanges beside everything else that btrfs can do: snapshots, reflinks, dedupe,
+ * defragmentation, balance, scrub, send, quotas, freezing, other writers.  A pair is
+ * always whole: one file of it is all 'a', the other all 'b'.
+ */
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include "common.h"
+
+#define BLOCKS	64u
+#define SIZE	(BLOCKS * BLOCK)
+
+/* A pair that a thread exchanges without a pause. */
+struct storm {
+	int		fd[2];
+	pthread_t	thread;
+	atomic_bool	stop;
+	atomic_uint	exchanges;
+	atomic_int	error;		/* the first one */
+};
+
+/* A file of one letter in many extents. */
+static int make_letters(const char *path, char letter)
+{
+	int fd = open(path_of(path), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	char block[BLOCK];
+	unsigned int i;
+
+	assert_true(fd >= 0);
+	memset(block, letter, sizeof(block));
+	for (i = 0; i < BLOCKS; i += 2)
+		assert_int_equal(pwrite(fd, block, BLOCK, i * BLOCK), BLOCK);
+	assert_int_equal(fsync(fd), 0);
+	for (i = 1; i < BLOCKS; i += 2)
+		assert_int_equal(pwrite(fd, block, BLOCK, i * BLOCK), BLOCK);
+	assert_int_equal(fsync(fd), 0);
+	return fd;
+}
+
+/* Its letter, or 0 for a mixture or another size. */
+static char letter_of(int fd)
+{
+	char *bytes = malloc(SIZE);
+	struct stat st;
+	char letter = 0;
+
+	assert_non_null(bytes);
+	assert_int_equal(fstat(fd, &st), 0);
+	if (st.st_size == SIZE && pread(fd, bytes, SIZE, 0) == SIZE &&
+	    !memcmp(bytes, bytes + 1, SIZE - 1))
+		letter = bytes[0];
+	free(bytes);
+	return letter;
+}
+
+static char letter_at(const char *path)
+{
+	int fd = open_path(path_of(path), O_RDONLY);
+	char letter = letter_of(fd);
+
+	close(fd);
+	return letter;
+}
+
+static void assert_pair(char letter1, char letter2)
+{
+	assert_true((letter1 == 'a' && letter2 == 'b') ||
+		    (letter1 == 'b' && letter2 == 'a'));
+}
+
+static void *exchange_on(void *argument)
+{
+	struct storm *storm = argument;
+	struct exchrange_range range = {
+		.file1_fd	= storm->fd[0],
+		.file2_fd	= storm->fd[1],
+		.flags		= EXCHRANGE_TO_EOF,
+	};
+	int error;
+
+	while (!atomic_load(&storm->stop)) {
+		/* A new way each time: whole, durable, a part and back. */
+		if (atomic_load(&storm->exchanges) % 16 == 7)
+			range.flags |= EXCHRANGE_DSYNC;
+		else
+			range.flags &= ~EXCHRANGE_DSYNC;
+		error = device_exchange(&range);
+		if (error) {
+			atomic_store(&storm->error, error);
+			return NULL;
+		}
+		atomic_fetch_add(&storm->exchanges, 1);
+	}
+	return NULL;
+}
+
+/* Subvolumes one and two on a new file system, and a pair in both or in the first. */
+static void start_storm(struct storm *storm, const char *options,
+			const char *before, const char *path2)
+{
+	memset(storm, 0, sizeof(*storm));
+	enter_scratch(kind->mkfs, options);
+	assert_int_equal(run("cd " SCRATCH " && btrfs -q subvolume create one"
+			     " && btrfs -q subvolume create two && %s", before), 0);
+	storm->fd[0] = make_letters("one/a", 'a');
+	storm->fd[1] = make_letters(path2, 'b');
+	assert_int_equal(pthread_create(&storm->thread, NULL, exchange_on,
+					storm), 0);
+}
+
+static void stop_storm(struct storm *storm)
+{
+	atomic_store(&storm->stop, true);
+	pthread_join(storm->thread, NULL);
+	print_message("# %u exchanges\n", storm->exchanges);
+	assert_int_equal(storm->error, 0);
+	assert_true(storm->exchanges > 0);
+	assert_pair(letter_of(storm->fd[0]), letter_of(storm->fd[1]));
+	close(storm->fd[0]);
+	close(storm->fd[1]);
+}
+
+static void end_storm(struct storm *storm)
+{
+	stop_storm(storm);
+	assert_int_equal(run("btrfs scrub start -B " SCRATCH), 0);
+	leave_scratch();
+}
+
+static void assert_exchanges_go_on(struct storm *storm)
+{
+	unsigned int seen = storm->exchanges;
+	int i;
+
+	for (i = 0; i < 1000 && storm->exchanges < seen + 3; i++)
+		usleep(10000);
+	assert_int_equal(storm->error, 0);
+	assert_true(storm->exchanges >= seen + 3);
+}
+
+/* What the shell does beside the storm, and where the second file lies. */
+static const struct row {
+	const char *name;
+	const char *options;
+	const char *before;
+	const char *path2;
+	const char *beside;	/* in the file system's root */
+} rows[] = {
+	{ "balance", "defaults", "true", "two/b",
+	  "for i in 1 2 3; do btrfs -q balance start --full-balance . || exit; done" },
+	{ "balance, of pairs in one subvolume", "defaults",
+	  "true", "one/b", "btrfs -q balance start --full-balance ." },
+	{ "scrub", "defaults", "true", "two/b",
+	  "for i in 1 2 3 4 5; do btrfs scrub start -B . || exit; done" },
+	{ "defragmentation", "autodefrag", "true", "two/b",
+	  "for i in $(seq 40); do btrfs filesystem defragment -f one/a two/b || exit; done" },
+	{ "compressing defragmentation", "defaults", "true", "two/b",
+	  "for i in $(seq 20); do btrfs filesystem defragment -f -czstd one/a || exit; done" },
+	{ "freezing", "defaults", "true", "two/b",
+	  "for i in $(seq 10); do fsfreeze -f . && sleep 0.1 && fsfreeze -u . || exit; done" },
+	{ "send", "defaults", "true", "one/b",
+	  "for i in $(seq 5); do btrfs -q subvolume snapshot -r one sent$i &&"
+	  " btrfs -q send sent$i >/tmp/stream || exit; done" },
+	{ "resize and discard", "discard=sync", "true", "two/b",
+	  "for i in 1 2 3; do btrfs -q filesystem resize 1500m . && fstrim . &&"
+	  " btrfs -q filesystem resize max . || exit; done" },
+	{ "a device more and less", "defaults", "true", "two/b",
+	  "btrfs -q device add -f $SCRATCH_DEV2 . &&"
+	  " btrfs -q balance start -dconvert=raid1 -mconvert=raid1 . &&"
+	  " btrfs -q balance start -dconvert=single -mconvert=dup -f . &&"
+	  " btrfs -q device remove $SCRATCH_DEV2 ." },
+	{ "fsyncs and syncs", "commit=1", "true", "two/b",
+	  "for i in $(seq 40); do echo $i >one/other && sync one/other && sync -f . &&"
+	  " sync one/a two/b || exit; done" },
+	{ "memory that gets short", "defaults", "true", "two/b",
+	  "for i in $(seq 20); do echo 3 >/proc/sys/vm/drop_caches; sleep 0.05; done" },
+};
+
+static void test_row(void **state)
+{
+	const struct row *row = *state;
+	struct storm storm;
+
+	start_storm(&storm, row->options, row->before, row->path2);
+	assert_exchanges_go_on(&storm);
+	assert_int_equal(run("cd " SCRATCH " && { %s; }", row->beside), 0);
+	assert_exchanges_go_on(&storm);
+	end_storm(&storm);
+}
+
+/* A snapshot that was there before does not change, a new one has a whole pair. */
+static void test_snapshots(void **state)
+{
+	unsigned int seen[2] = { };
+	struct storm storm;
+	char path[2][64];
+	int i;
+
+	(void)state;
+	start_storm(&storm, "defaults", "true", "one/b");
+	atomic_store(&storm.stop, true);
+	pthread_join(storm.thread, NULL);
+	assert_int_equal(run("btrfs -q subvolume snapshot " SCRATCH "/one " SCRATCH "/before"),
+			 0);
+	path[0][0] = letter_at("before/a");
+	atomic_store(&storm.stop, false);
+	assert_int_equal(pthread_create(&storm.thread, NULL, exchange_on,
+					&storm), 0);
+	for (i = 0; i < 30; i++) {
+		char letter;
+
+		assert_int_equal(run("btrfs -q subvolume snapshot %s " SCRATCH "/one " SCRATCH "/snapshot%d",
+				     i % 2 ? "-r" : "", i), 0);
+		snprintf(path[0], sizeof(path[0]), "snapshot%d/a", i);
+		snprintf(path[1], sizeof(path[1]), "snapshot%d/b", i);
+		letter = letter_at(path[0]);
+		assert_pair(letter, letter_at(path[1]));
+		seen[letter == 'b']++;
+	}
+	print_message("# snapshots: %u as it began, %u exchanged\n", seen[0],
+		      seen[1]);
+	assert_true(seen[0] > 0 && seen[1] > 0);
+	assert_pair(letter_at("before/a"), letter_at("before/b"));
+	end_storm(&storm);
+}
+
+static void test_snapshot_taken_before_does_not_change(void **state)
+{
+	struct exchrange_range range = { .flags = EXCHRANGE_TO_EOF };
+	struct picture before;
+	int fd;
+
+	(void)state;
+	enter_scratch(kind->mkfs, "defaults");
+	assert_int_equal(run("btrfs -q subvolume create " SCRATCH "/one"), 0);
+	range.file1_fd = make_letters("one/a", 'a');
+	range.file2_fd = make_letters("one/b", 'b');
+	assert_int_equal(run("btrfs -q subvolume snapshot " SCRATCH "/one " SCRATCH "/before"),
+			 0);
+	fd = open_path(path_of("before/a"), O_RDONLY);
+	before = take_picture(fd);
+	assert_int_equal(device_exchange(&range), 0);
+	assert_int_equal(letter_of(range.file1_fd), 'b');
+	assert_int_equal(run("sync -f " SCRATCH " && echo 3 >/proc/sys/vm/drop_caches"),
+			 0);
+	assert_unchanged(&before, fd);
+	assert_int_equal(letter_at("before/b"), 'b');
+	drop_picture(&before);
+	close(fd);
+	close(range.file1_fd);
+	close(range.file2_fd);
+	leave_scratch();
+}
+
+/* A clone takes the file's lock: it is all of one of the two. */
+static void test_reflinks(void **state)
+{
+	unsigned int seen[2] = { };
+	struct storm storm;
+	int i, fd;
+
+	(void)state;
+	start_storm(&storm, "defaults", "true", "two/b");
+	for (i = 0; i < 100; i++) {
+		char letter;
+
+		fd = open(path_of("one/clone"), O_RDWR | O_CREAT | O_TRUNC, 0644);
+		assert_true(fd >= 0);
+		assert_int_equal(ioctl(fd, FICLONE, storm.fd[0]), 0);
+		letter = letter_of(fd);
+		assert_true(letter == 'a' || letter == 'b');
+		seen[letter == 'b']++;
+		close(fd);
+	}
+	print_message("# clones: %u of 'a', %u of 'b'\n", seen[0], seen[1]);
+	assert_true(seen[0] > 0 && seen[1] > 0);
+	end_storm(&storm);
+}
+
+/* Shared with a third file, now and then, whichever has its contents. */
+static void test_dedupe(void **state)
+{
+	struct file_dedupe_range *dedupe =
+		calloc(1, sizeof(*dedupe) + 2 * sizeof(dedupe->info[0]));
+	unsigned int shared = 0;
+	struct storm storm;
+	int i, fd;
+
+	(void)state;
+	assert_non_null(dedupe);
+	start_storm(&storm, "defaults", "true", "two/b");
+	fd = make_letters("one/third", 'a');
+	for (i = 0; i < 100; i++) {
+		dedupe->src_length = SIZE;
+		dedupe->dest_count = 2;
+		dedupe->info[0].dest_fd = storm.fd[0];
+		dedupe->info[1].dest_fd = storm.fd[1];
+		assert_int_equal(ioctl(fd, FIDEDUPERANGE, dedupe), 0);
+		shared += dedupe->info[0].status == FILE_DEDUPE_RANGE_SAME;
+		shared += dedupe->info[1].status == FILE_DEDUPE_RANGE_SAME;
+	}
+	print_message("# deduplicated %u times\n", shared);
+	assert_true(shared > 0);
+	assert_int_equal(letter_of(fd), 'a');
+	close(fd);
+	free(dedupe);
+	end_storm(&storm);
+}
+
+static void test_quota(const char *enable, bool rescan)
+{
+	struct outcome before, after;
+	struct storm storm;
+
+	start_storm(&storm, "defaults", enable, "two/b");
+	/* Unequal sizes, so that usage moves: a third file goes in and out. */
+	assert_int_equal(run("cd " SCRATCH " && head -c 300000 /dev/urandom >two/large"
+			     " && for i in $(seq 21); do exchrange swap one/small two/large 2>/dev/null ||"
+			     " { head -c 100 /dev/urandom >one/small; }; done"), 0);
+	assert_exchanges_go_on(&storm);
+	stop_storm(&storm);
+	before = run_and_keep("sync -f " SCRATCH "; sleep 1; sync -f " SCRATCH
+			      "; btrfs qgroup show --raw " SCRATCH);
+	assert_int_equal(before.status, 0);
+	if (rescan) {
+		after = run_and_keep("btrfs -q quota rescan -w " SCRATCH
+				     " && btrfs qgroup show --raw " SCRATCH);
+		assert_int_equal(after.status, 0);
+		assert_string_equal(before.out, after.out);
+		drop_outcome(&after);
+	}
+	drop_outcome(&before);
+	/* btrfs check counts both kinds anew. */
+	leave_scratch();
+}
+
+static void test_quota_groups(void **state)
+{
+	(void)state;
+	test_quota("btrfs -q quota enable . && btrfs -q quota rescan -w .", true);
+}
+
+static void test_simple_quotas(void **state)
+{
+	(void)state;
+	test_quota("btrfs -q quota enable --simple .", false);
+}
+
+/*
+ * Writers of three kinds, each with blocks of its own in both files.  The last value that
+ * was written to a block is in one of the two: no write is lost, none is torn.
+ */
+enum { BUFFERED, DIRECT, MAPPED, WRITERS };
+
+struct writer {
+	struct storm	*storm;
+	int		kind;
+	int		fd[2];		/* DIRECT's own */
+	char		*mapping[2];
+	uint64_t	last[BLOCKS];	/* 0 where it is another's block */
+	unsigned int	writes;
+	bool		failed;
+};
+
+static bool write_block(struct writer *writer, int file, unsigned int block,
+			uint64_t value)
+{
+	static _Thread_local uint64_t words[BLOCK / 8]
+		__attribute__((aligned(BLOCK)));
+	unsigned int i;
+
+	if (writer->kind == MAPPED) {
+		/* One aligned store: what a mapping can promise. */
+		__atomic_store_n((uint64_t *)(writer->mapping[file] + block * BLOCK),
+				 value, __ATOMIC_RELAXED);
+		return true;
+	}
+	for (i = 0; i < COUNT(words); i++)
+		words[i] = value;
+	return pwrite(writer->fd[file], words, BLOCK, block * BLOCK) == BLOCK;
+}
+
+static void *write_on(void *argument)
+{
+	struct writer *writer = argument;
+	unsigned int block = writer->kind;
+	uint64_t value = writer->kind + 1;
+
+	while (!atomic_load(&writer->storm->stop) && !writer->failed) {
+		value += 16;
+		if (!write_block(writer, value / 16 % 2, block, value))
+			writer->failed = true;
+		writer->last[block] = value;
+		writer->writes++;
+		block += WRITERS;
+		if (block >= BLOCKS)
+			block = writer->kind;
+	}
+	return NULL;
+}
+
+static void assert_last_values(const struct writer *writer)
+{
+	uint64_t words[2][BLOCK / 8];
+	unsigned int block, i;
+
+	for (block = 0; block < BLOCKS; block++) {
+		if (!writer->last[block])
+			continue;
+		for (i = 0; i < 2; i++) {
+			assert_int_equal(pread(writer->storm->fd[i], words[i],
+					       BLOCK, block * BLOCK), BLOCK);
+			if (writer->kind != MAPPED)
+				assert_memory_equal(words[i], words[i] + 1,
+						    BLOCK - 8);
+		}
+		assert_true(words[0][0] == writer->last[block] ||
+			    words[1][0] == writer->last[block]);
+	}
+}
+
+static void test_other_writers(void **state)
+{
+	struct writer writers[WRITERS] = { };
+	pthread_t threads[WRITERS];
+	struct storm storm;
+	int i, j;
+
+	(void)state;
+	start_storm(&storm, "defaults", "true", "two/b");
+	for (i = 0; i < WRITERS; i++) {
+		writers[i].storm = &storm;
+		writers[i].kind = i;
+		for (j = 0; j < 2; j++) {
+			writers[i].fd[j] = open_path(path_of(j ? "two/b" : "one/a"),
+						     O_RDWR | (i == DIRECT ? O_DIRECT : 0));
+			writers[i].mapping[j] = mmap(NULL, SIZE,
+						     PROT_READ | PROT_WRITE,
+						     MAP_SHARED, storm.fd[j], 0);
+			assert_ptr_not_equal(writers[i].mapping[j], MAP_FAILED);
+		}
+		assert_int_equal(pthread_create(&threads[i], NULL, write_on,
+						&writers[i]), 0);
+	}
+	sleep(10);
+	atomic_store(&storm.stop, true);
+	pthread_join(storm.thread, NULL);
+	for (i = 0; i < WRITERS; i++) {
+		pthread_join(threads[i], NULL);
+		assert_false(writers[i].failed);
+	}
+	print_message("# %u exchanges beside %u buffered writes, %u direct ones, %u stores\n",
+		      storm.exchanges, writers[BUFFERED].writes,
+		      writers[DIRECT].writes, writers[MAPPED].writes);
+	assert_int_equal(storm.error, 0);
+	assert_true(storm.exchanges > 0);
+	for (i = 0; i < WRITERS; i++)
+		assert_last_values(&writers[i]);
+	/* And on the disk. */
+	for (i = 0; i < 2; i++)
+		assert_int_equal(fsync(storm.fd[i]), 0);
+	assert_int_equal(run("echo 3 >/proc/sys/vm/drop_caches"), 0);
+	for (i = 0; i < WRITERS; i++) {
+		assert_last_values(&writers[i]);
+		for (j = 0; j < 2; j++) {
+			munmap(writers[i].mapping[j], SIZE);
+			close(writers[i].fd[j]);
+		}
+	}
+	close(storm.fd[0]);
+	close(storm.fd[1]);
+	leave_scratch();
+}
+
+/* The descriptors are from before it was made read-only. */
+static void test_readonly_subvolume_is_erofs(void **state)
+{
+	struct exchrange_range range = { .flags = EXCHRANGE_TO_EOF };
+	struct exchrange_range back;
+
+	(void)state;
+	enter_scratch(kind->mkfs, "defaults");
+	assert_int_equal(run("cd " SCRATCH " && btrfs -q subvolume create one"
+			     " && btrfs -q subvolume create two"), 0);
+	range.file1_fd = make_letters("one/a", 'a');
+	range.file2_fd = make_letters("two/b", 'b');
+	back = range;
+	back.file1_fd = range.file2_fd;
+	back.file2_fd = range.file1_fd;
+	assert_int_equal(run("btrfs property set " SCRATCH "/one ro true"), 0);
+	assert_int_equal(device_exchange(&range), EROFS);
+	assert_int_equal(device_exchange(&back), EROFS);
+	assert_int_equal(letter_of(range.file1_fd), 'a');
+	assert_int_equal(letter_of(range.file2_fd), 'b');
+	assert_int_equal(run("btrfs property set " SCRATCH "/one ro false"), 0);
+	assert_int_equal(device_exchange(&range), 0);
+	assert_int_equal(letter_of(range.file1_fd), 'b');
+	close(range.file1_fd);
+	close(range.file2_fd);
+	leave_scratch();
+}
+
+/* Open for writing, a file keeps the file system from becoming read-only. */
+static void test_remount_readonly(void **state)
+{
+	struct storm storm;
+
+	(void)state;
+	start_storm(&storm, "defaults", "true", "two/b");
+	assert_int_equal(mount(NULL, SCRATCH, NULL, MS_REMOUNT | MS_RDONLY, NULL),
+			 -1);
+	assert_int_equal(errno, EBUSY);
+	assert_exchanges_go_on(&storm);
+	stop_storm(&storm);
+	assert_int_equal(mount(NULL, SCRATCH, NULL, MS_REMOUNT | MS_RDONLY, NULL),
+			 0);
+	assert_pair(letter_at("one/a"), letter_at("two/b"));
+	leave_scratch();
+}
+
+int main(int argc, char **argv)
+{
+	static const struct CMUnitTest others[] = {
+		cmocka_unit_test(test_snapshots),
+		cmocka_unit_test(test_snapshot_taken_before_does_not_change),
+		cmocka_unit_test(test_reflinks),
+		cmocka_unit_test(test_dedupe),
+		cmocka_unit_test(test_quota_groups),
+		cmocka_unit_test(test_simple_quotas),
+		cmocka_unit_test(test_other_writers),
+		cmocka_unit_test(test_readonly_subvolume_is_erofs),
+		cmocka_unit_test(test_remount_readonly),
+	};
+	static const struct table table = {
+		.group		= "beside",
+		.rows		= rows,
+		.row_size	= sizeof(rows[0]),
+		.row_count	= COUNT(rows),
+		.test		= test_row,
+		.others		= others,
+		.other_count	= COUNT(others),
+	};
+
+	start(argc, argv);
+	return run_table(&table);
+}
