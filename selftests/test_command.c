@@ -335,6 +335,23 @@ static void test_file_size_limit(void **state)
 	drop_files(&files);
 }
 
+/* What only btrfs has: files without checksums, and read-only subvolumes. */
+static void test_btrfs_refusals(void **state)
+{
+	(void)state;
+	assert_int_equal(run("cd %s && touch nocow && chattr +C nocow"
+			     " && head -c 9000 /dev/urandom >nocow && cp --reflink=never nocow cow"
+			     " && btrfs -q subvolume create frozen && cp cow frozen/file"
+			     " && btrfs property set frozen ro true",
+			     mount_point), 0);
+	assert_complains("swap cow nocow", 1, "has checksums", "lsattr");
+	assert_complains("swap cow frozen/file", 1,
+			 "frozen/file: is on a read-only file system, or in a read-only subvolume",
+			 "ro false");
+	assert_int_equal(run("btrfs property set %s/frozen ro false && btrfs -q subvolume delete %s/frozen",
+			     mount_point, mount_point), 0);
+}
+
 static void test_query_text(void **state)
 {
 	struct outcome outcome;
@@ -492,8 +509,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_full_output_is_an_error),
 		cmocka_unit_test(test_manual_has_every_option),
 		cmocka_unit_test(test_without_the_module),
+		cmocka_unit_test(test_btrfs_refusals),
 	};
-	static const struct table table = {
+	struct table table = {
 		.group		= "command",
 		.rows		= wrongs,
 		.row_size	= sizeof(wrongs[0]),
@@ -506,5 +524,8 @@ int main(int argc, char **argv)
 	};
 
 	start(argc, argv);
+	/* The last one is of btrfs alone. */
+	if (!is_btrfs())
+		table.other_count--;
 	return run_table(&table);
 }

@@ -91,7 +91,7 @@ void explain_open(const char *path, int error)
 			 path);
 		break;
 	case EROFS:
-		complain("%s: is on a read-only file system; mount it for writing ('mount -o remount,rw')",
+		complain("%s: is on a read-only file system, or in a read-only subvolume; make it writable ('mount -o remount,rw', 'btrfs property set SUBVOLUME ro false')",
 			 path);
 		break;
 	default:
@@ -262,6 +262,9 @@ static void explain_ranges(const struct swap *swap)
 	if (!to_eof && query.alignment && range->length % query.alignment)
 		return complain("--length %" PRIu64 " is not a multiple of %u, the unit of this file system, and does not end at the end of both files",
 				(uint64_t)range->length, query.alignment);
+	if (query.backend == EXCHRANGE_BACKEND_BTRFS)
+		return complain("%s and %s: one of them has checksums and the other has none ('lsattr' shows C); copy one with 'cp --reflink=never' to a new file that is like the other",
+				swap->path1, swap->path2);
 	complain("%s and %s: the file system does not swap these ranges with each other",
 		 swap->path1, swap->path2);
 }
@@ -295,10 +298,8 @@ void explain_swap(const struct swap *swap, int error)
 		break;
 	case EPERM:
 	case ETXTBSY:
-		explain_open(culprit(swap, error), error);
-		break;
 	case EROFS:
-		explain_open(swap->path2, error);
+		explain_open(culprit(swap, error), error);
 		break;
 	case EFBIG:
 		complain("%s: the swap would pass the file size limit; raise it with 'ulimit -f'",
