@@ -293,7 +293,8 @@ void update_moved_extents(struct btrfs_inode *inode, u64 start, u64 end)
 		.end	= end,
 	};
 
-	if (!READ_ONCE(inode->root->fs_info->reloc_ctl))
+	if (!READ_ONCE(inode->root->fs_info->reloc_ctl) ||
+	    btrfs_root_readonly(inode->root))
 		return;
 	while (walk.start < walk.end && cow_one_leaf(&walk) > 0)
 		;

@@ -2,7 +2,7 @@
 /*
  * The exchange of two ranges in one transaction.
  *
- * First all that can fail: memory, space, quota, limits.  Then, in one handle:
+ * First all of ours that can fail: memory, space, quota, limits.  Then, in one handle:
  *
  *	make the leaves of both ranges writable, and collect their extents
  *	slice by slice, for most files one:
@@ -26,9 +26,9 @@
 
 /*
  * Extents of both files that are exchanged before their references leave memory for
- * the extent tree.  Else they do so when the transaction is committed, which is six
- * times as fast for the caller; until then btrfs keeps 300 to 400 bytes for each, so
- * about 100 MiB for a slice.  make bench prints both.
+ * the extent tree.  Else they do so when the transaction is committed, which the
+ * caller need not wait for; until then btrfs keeps some 400 bytes for each (make
+ * bench), so about 100 MiB for a slice.
  */
 #define SLICE	(256u << 10)
 
