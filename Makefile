@@ -75,9 +75,11 @@ ifneq ($(missing_headers),)
 	@echo "There are no headers for kernel $(KERNEL_RELEASE): apt-get install $(missing_headers)" >&2
 	@false
 else
-	$(say) TYPES btrfs
-	$(Q)scripts/private_types btrfs $(KDIR) $(KERNEL_RELEASE) \
-		module/btrfs/private.list $(private_types)/btrfs_types.h || true
+	$(say) TYPES "xfs btrfs"
+	$(Q)for module in xfs btrfs; do \
+		scripts/private_types $$module $(KDIR) $(KERNEL_RELEASE) \
+			module/$$module/private.list $(private_types)/$${module}_types.h || true; \
+	done
 	$(say) KBUILD exchrange.ko
 	$(Q)$(kbuild) modules
 endif
@@ -232,9 +234,10 @@ install-dkms: install-tools
 		$(dkms_source)/uapi/linux $(dkms_source)/scripts
 	$(Q)$(INSTALL) -m 644 Makefile Kbuild $(dkms_source)
 	$(Q)$(INSTALL) -m 644 module/*.[ch] $(dkms_source)/module
-	$(Q)$(INSTALL) -m 644 module/xfs/*.c $(dkms_source)/module/xfs
-	$(Q)$(INSTALL) -m 644 module/btrfs/*.[ch] module/btrfs/private.list \
-		$(dkms_source)/module/btrfs
+	$(Q)for module in xfs btrfs; do \
+		$(INSTALL) -m 644 module/$$module/*.[ch] module/$$module/private.list \
+			$(dkms_source)/module/$$module; \
+	done
 	$(Q)$(INSTALL) -m 755 scripts/private_types scripts/private_types.awk $(dkms_source)/scripts
 	$(Q)$(INSTALL) -m 644 uapi/linux/exchrange.h $(dkms_source)/uapi/linux
 	$(Q)sed 's|@VERSION@|$(VERSION)|' module/dkms.conf >$(dkms_source)/dkms.conf

@@ -109,9 +109,8 @@ static bool same_btf(const struct private_symbols *symbols)
 
 	btf = read_btf(symbols->module_name, &size);
 	if (IS_ERR(btf)) {
-		pr_warn("the %s back end stays off: /sys/kernel/btf/%s cannot be read: error %ld\n",
-			symbols->module_name, symbols->module_name,
-			PTR_ERR(btf));
+		pr_warn("%s stays off: /sys/kernel/btf/%s cannot be read: error %ld\n",
+			symbols->purpose, symbols->module_name, PTR_ERR(btf));
 		return false;
 	}
 	sha256(btf, size, digest);
@@ -119,8 +118,8 @@ static bool same_btf(const struct private_symbols *symbols)
 	if (!hex2bin(expected, symbols->btf_sha256, sizeof(expected)) &&
 	    !memcmp(digest, expected, sizeof(digest)))
 		return true;
-	pr_warn("the %s back end stays off: %s was built for another %s; build it for this kernel\n",
-		symbols->module_name, KBUILD_MODNAME, symbols->module_name);
+	pr_warn("%s stays off: %s was built for another %s; build it for this kernel\n",
+		symbols->purpose, KBUILD_MODNAME, symbols->module_name);
 	return false;
 }
 
@@ -141,8 +140,8 @@ static u32 try_to_bind(const struct private_symbols *symbols)
 		void *function = find_symbol(symbols, symbols->symbols[i].name);
 
 		if (!function) {
-			pr_warn("the %s back end stays off: %s has no %s\n",
-				symbols->module_name, symbols->module_name,
+			pr_warn("%s stays off: %s has no %s\n",
+				symbols->purpose, symbols->module_name,
 				symbols->symbols[i].name);
 			return EXCHRANGE_REASON_SYMBOL;
 		}

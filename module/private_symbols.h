@@ -26,6 +26,7 @@ struct private_symbol {
 
 struct private_symbols {
 	const char			*module_name;
+	const char			*purpose;	/* what is off without them */
 	const char			*btf_sha256;	/* built against, hexadecimal */
 	const struct private_symbol	*symbols;
 	size_t				count;

@@ -11,6 +11,7 @@ static const struct private_symbol functions[] = { PRIVATE_SYMBOL_TABLE };
 
 static struct private_symbols btrfs_symbols = {
 	.module_name	= "btrfs",
+	.purpose	= "the btrfs back end",
 	.btf_sha256	= PRIVATE_BTF_SHA256,
 	.symbols	= functions,
 	.count		= ARRAY_SIZE(functions),

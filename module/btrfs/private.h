@@ -27,18 +27,11 @@
 #include <linux/semaphore.h>
 #include <linux/spinlock.h>
 #include <linux/srcu.h>
-#include <linux/static_call.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 
-/* Each type is laid out as btrfs's is; sparse has its own idea of a small enum. */
-#ifdef __CHECKER__
-#define PRIVATE_LAYOUT(expression)	static_assert((expression) || true)
-#else
-#define PRIVATE_LAYOUT(expression)	static_assert(expression)
-#endif
-
+#include "../private_layout.h"
 #include "btrfs_types.h"
 
 /* On disk, items follow the header of a leaf, and their data is counted from there. */

@@ -20,7 +20,7 @@
 #include <linux/security.h>
 #include <linux/uaccess.h>
 
-#include "exchange.h"
+#include "keep_tails.h"
 #include "trace.h"
 
 /*
@@ -81,14 +81,23 @@ static unsigned int xfs_command(enum exchange_operation operation)
 	return XFS_IOC_EXCHANGE_RANGE;
 }
 
-static int xfs_submit(struct exchange_request *request)
+static int hand_on(struct exchange_request *request)
 {
 	int error;
 
-	trace_exchrange_backend(request, EXCHRANGE_BACKEND_XFS);
 	error = xfs_ioctl(request->file2, xfs_command(request->operation),
 			  request->argument);
 	return error == -ENOTTY ? -EOPNOTSUPP : error;
+}
+
+static int xfs_submit(struct exchange_request *request)
+{
+	trace_exchrange_backend(request, EXCHRANGE_BACKEND_XFS);
+	if (request->operation == EXCHANGE_OPERATION_START_COMMIT ||
+	    !(request->flags & EXCHRANGE_TO_EOF))
+		return hand_on(request);
+	/* A dry run too, though it needs none: it answers what the exchange would. */
+	return xfs_keep_tails(request, hand_on);
 }
 
 /*
@@ -155,13 +164,18 @@ static int xfs_query(struct file *file, struct exchrange_query *query)
 
 	query->backend = EXCHRANGE_BACKEND_XFS;
 	query->alignment = file_alignment(file, &geometry);
-	query->flags = EXCHRANGE_TO_EOF | EXCHRANGE_DSYNC | EXCHRANGE_DRY_RUN |
+	query->flags = EXCHRANGE_DSYNC | EXCHRANGE_DRY_RUN |
 		       EXCHRANGE_FILE1_WRITTEN;
+	query->reason = xfs_keep_tails_reason(file);
+	if (query->reason == EXCHRANGE_REASON_NONE)
+		query->flags |= EXCHRANGE_TO_EOF;
 	return 0;
 }
 
 const struct exchange_backend exchange_backend_xfs = {
 	.magic		= XFS_SUPER_MAGIC,
+	.start		= xfs_keep_tails_start,
+	.stop		= xfs_keep_tails_stop,
 	.query		= xfs_query,
 	.submit		= xfs_submit,
 };

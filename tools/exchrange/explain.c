@@ -150,7 +150,14 @@ void explain_no_backend(const char *path, int fd, uint32_t reason,
 	free_place(&place);
 }
 
-/* True, and said, where one of the two files has no back end. */
+/* A module without XFS's private functions: see uapi.md. */
+static void explain_no_to_eof(const char *path)
+{
+	complain("%s: files of unequal length cannot be swapped safely on XFS by this build of the module, a crash could cut the longer one; 'apt-get install bpftool' and build it again for this kernel ('dmesg | grep exchrange' may say more)",
+		 path);
+}
+
+/* True, and said, where one of the two files has no back end for this swap. */
 static bool explain_backends(const struct swap *swap)
 {
 	const char *paths[] = { swap->path1, swap->path2 };
@@ -160,10 +167,15 @@ static bool explain_backends(const struct swap *swap)
 	for (i = 0; i < 2; i++) {
 		struct exchrange_query query = { .fd = fds[i] };
 
-		if (exchrange_query(swap->device, &query) == 0 &&
-		    query.backend == EXCHRANGE_BACKEND_NONE) {
+		if (exchrange_query(swap->device, &query))
+			continue;
+		if (query.backend == EXCHRANGE_BACKEND_NONE) {
 			explain_no_backend(paths[i], fds[i], query.reason,
 					   swap->device_error);
+			return true;
+		}
+		if (swap->range.flags & ~query.flags & EXCHRANGE_TO_EOF) {
+			explain_no_to_eof(paths[i]);
 			return true;
 		}
 	}

@@ -80,8 +80,8 @@ struct exchrange_commit {
 #define EXCHRANGE_BACKEND_XFS_TRANSACTION	2	/* one XFS transaction */
 #define EXCHRANGE_BACKEND_BTRFS			3	/* one btrfs transaction */
 
-/* exchrange_query.reason: why there is no back end */
-#define EXCHRANGE_REASON_NONE		0	/* there is one */
+/* exchrange_query.reason: why there is no back end, or no EXCHRANGE_TO_EOF */
+#define EXCHRANGE_REASON_NONE		0	/* both are there */
 #define EXCHRANGE_REASON_FILE_SYSTEM	1	/* not a supported file system */
 #define EXCHRANGE_REASON_XFS_FEATURE	2	/* XFS made without exchange=1 */
 #define EXCHRANGE_REASON_XFS_KERNEL	3	/* XFS of this kernel has no such ioctl */

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What keeps a crash from cutting a file that an exchange with TO_EOF makes longer.
+ *
+ * XFS's own exchange is a chain of transactions.  After a crash in the middle of it,
+ * log recovery goes on with the chain and sets the sizes on disk, but not i_size of
+ * the inodes that it holds (seen with Linux 6.12); when it lets them go, XFS frees
+ * the blocks behind i_size, which was the size before, as preallocation that nobody
+ * wanted.  So the end of the longer contents is lost, to a DSYNC exchange too, which is
+ * durable by its first transaction.  selftests/crash shows it.
+ *
+ * XFS frees no such blocks of a file with XFS_DIFLAG_PREALLOC.  Both files have
+ * it from before the exchange, in the log too, until after it.
+ */
+#include <linux/list.h>
+#include <linux/slab.h>
+
+#include "../private_symbols.h"
+#include "keep_tails.h"
+#include "private.h"
+
+DEFINE_PRIVATE_FUNCTIONS;
+
+static const struct private_symbol functions[] = { PRIVATE_SYMBOL_TABLE };
+
+static struct private_symbols xfs_symbols = {
+	.module_name	= "xfs",
+	.purpose	= "TO_EOF on XFS",
+	.btf_sha256	= PRIVATE_BTF_SHA256,
+	.symbols	= functions,
+	.count		= ARRAY_SIZE(functions),
+};
+
+int xfs_keep_tails_start(void)
+{
+	return private_symbols_start(&xfs_symbols);
+}
+
+void xfs_keep_tails_stop(void)
+{
+	private_symbols_stop(&xfs_symbols);
+}
+
+/* An inode that has the flag for exchanges that are under way. */
+struct kept_inode {
+	struct list_head	list;
+	struct inode		*inode;
+	unsigned int		users;	/* under the inode lock */
+	bool			ours;	/* it did not have it before */
+};
+
+static LIST_HEAD(kept_inodes);
+static DEFINE_SPINLOCK(kept_lock);	/* of the list; inside the inode lock */
+
+static struct kept_inode *find_kept(const struct inode *inode)
+{
+	struct kept_inode *kept;
+
+	spin_lock(&kept_lock);
+	list_for_each_entry(kept, &kept_inodes, list)
+		if (kept->inode == inode)
+			break;
+	if (list_entry_is_head(kept, &kept_inodes, list))
+		kept = NULL;
+	spin_unlock(&kept_lock);
+	return kept;
+}
+
+/*
+ * A transaction of its own: in the log it comes before the exchange, or after it.
+ * With the inode lock; ILOCK is the transaction's.  No timestamp changes.
+ */
+static int log_flag(struct xfs_inode *ip, bool set)
+{
+	struct xfs_trans *tp;
+	int error;
+
+	error = xfs_trans_alloc_inode(ip, &ip->i_mount->m_resv.tr_ichange, 0, 0,
+				      true, &tp);
+	if (error)
+		return error;
+	if (set)
+		ip->i_diflags |= XFS_DIFLAG_PREALLOC;
+	else
+		ip->i_diflags &= ~XFS_DIFLAG_PREALLOC;
+	xfs_trans_log_inode(tp, ip, XFS_ILOG_CORE);
+	error = xfs_trans_commit(tp);
+	xfs_iunlock(ip, XFS_ILOCK_EXCL);
+	return error;
+}
+
+/* With the inode lock and write access; takes @new unless it is kept already. */
+static int keep_locked(struct inode *inode, struct kept_inode **new)
+{
+	struct kept_inode *kept = find_kept(inode);
+	int error;
+
+	if (kept) {
+		kept->users++;
+		return 0;
+	}
+	kept = *new;
+	kept->inode = inode;
+	kept->users = 1;
+	kept->ours = !(XFS_I(inode)->i_diflags & XFS_DIFLAG_PREALLOC);
+	error = kept->ours ? log_flag(XFS_I(inode), true) : 0;
+	if (error)
+		return error;
+	spin_lock(&kept_lock);
+	list_add(&kept->list, &kept_inodes);
+	spin_unlock(&kept_lock);
+	*new = NULL;
+	return 0;
+}
+
+static int keep(struct file *file)
+{
+	struct kept_inode *new = kmalloc(sizeof(*new), GFP_KERNEL);
+	struct inode *inode = file_inode(file);
+	int error;
+
+	if (!new)
+		return -ENOMEM;
+	file_start_write(file);
+	inode_lock(inode);
+	error = keep_locked(inode, &new);
+	inode_unlock(inode);
+	file_end_write(file);
+	kfree(new);
+	return error;
+}
+
+/*
+ * A preallocation that somebody else makes meanwhile loses the flag here too: then XFS
+ * may free what it has behind the end of the file, as if it had never been made.
+ * Where the flag cannot be cleared, the file system is shut down.
+ */
+static void release(struct file *file)
+{
+	struct inode *inode = file_inode(file);
+	struct kept_inode *kept;
+
+	file_start_write(file);
+	inode_lock(inode);
+	kept = find_kept(inode);
+	if (--kept->users) {
+		kept = NULL;
+	} else {
+		spin_lock(&kept_lock);
+		list_del(&kept->list);
+		spin_unlock(&kept_lock);
+		if (kept->ours)
+			log_flag(XFS_I(inode), false);
+	}
+	inode_unlock(inode);
+	file_end_write(file);
+	kfree(kept);
+}
+
+static int keep_both(const struct exchange_request *request)
+{
+	int error;
+
+	error = keep(request->file1);
+	if (error)
+		return error;
+	error = keep(request->file2);
+	if (error)
+		release(request->file1);
+	return error;
+}
+
+/* Why an exchange with TO_EOF cannot be made safe, or EXCHRANGE_REASON_NONE. */
+u32 xfs_keep_tails_reason(const struct file *file)
+{
+	struct module *owner = file_inode(file)->i_sb->s_type->owner;
+	u32 reason = private_symbols_get(&xfs_symbols, owner);
+
+	if (reason == EXCHRANGE_REASON_NONE)
+		private_symbols_put(owner);
+	return reason;
+}
+
+/*
+ * Calls @submit with both files kept.  No locks held.  -EOPNOTSUPP where that is not
+ * possible; else as @submit, or what a transaction answers (-EIO, -ENOMEM), with
+ * nothing changed.
+ */
+int xfs_keep_tails(struct exchange_request *request,
+		   int (*submit)(struct exchange_request *request))
+{
+	struct module *owner = file_inode(request->file2)->i_sb->s_type->owner;
+	int error;
+
+	if (private_symbols_get(&xfs_symbols, owner) != EXCHRANGE_REASON_NONE)
+		return -EOPNOTSUPP;
+	error = keep_both(request);
+	if (!error) {
+		error = submit(request);
+		release(request->file2);
+		release(request->file1);
+	}
+	private_symbols_put(owner);
+	return error;
+}
