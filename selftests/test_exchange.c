@@ -327,14 +327,57 @@ static void test_row(void **state)
 	drop_pair(&pair);
 }
 
+/* As the disk has it, whatever the page cache has. */
+static void assert_zeroes(int fd, uint64_t from, uint64_t size)
+{
+	struct picture picture;
+
+	assert_int_equal(fsync(fd), 0);
+	assert_int_equal(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+	picture = take_picture(fd);
+	assert_int_equal(picture.size, size);
+	while (from < size)
+		assert_int_equal(picture.bytes[from++], 0);
+	drop_picture(&picture);
+}
+
+/*
+ * A truncate leaves bytes behind the end on the disk.  They stay behind it when
+ * FILE1_WRITTEN passes their block by and TO_EOF makes the file longer.
+ */
+static void test_old_bytes_stay_hidden(void **state)
+{
+	const struct file_spec none = { SHAPE_PLAIN, 0 };
+	const struct file_spec block = { SHAPE_PLAIN, BLOCK };
+	struct exchrange_range range = {
+		.file1_fd	= make_file("pair1", none, 1),
+		.file2_fd	= make_file("pair2", block, 2),
+		.flags		= EXCHRANGE_FILE1_WRITTEN | EXCHRANGE_TO_EOF,
+	};
+
+	(void)state;
+	assert_int_equal(ftruncate(range.file2_fd, 3000), 0);
+	assert_int_equal(ftruncate(range.file1_fd, 2 * BLOCK), 0);
+	assert_int_equal(device_exchange(&range), 0);
+	assert_zeroes(range.file1_fd, 0, 3000);
+	assert_zeroes(range.file2_fd, 3000, 2 * BLOCK);
+	close(range.file1_fd);
+	close(range.file2_fd);
+}
+
 int main(int argc, char **argv)
 {
+	static const struct CMUnitTest others[] = {
+		cmocka_unit_test(test_old_bytes_stay_hidden),
+	};
 	static const struct table table = {
 		.group		= "exchange",
 		.rows		= rows,
 		.row_size	= sizeof(rows[0]),
 		.row_count	= COUNT(rows),
 		.test		= test_row,
+		.others		= others,
+		.other_count	= COUNT(others),
 	};
 
 	start(argc, argv);

@@ -284,6 +284,44 @@ static int split_inline(const struct btrfs_exchange *exchange)
 	return 0;
 }
 
+static int has_data(struct btrfs_inode *inode, u64 block, u32 sectorsize)
+{
+	const struct file_range range = {
+		.inode		= inode,
+		.start		= block,
+		.length		= sectorsize,
+		.written_only	= true,
+	};
+	struct extent_count count = { };
+	int error;
+
+	error = count_extents(&range, 0, range.length, &count);
+	return error ?: count.extents > 0;
+}
+
+/*
+ * What a file's last block has behind the end on the disk may be anything.  Where file2
+ * grows and may keep that block, since file1 has a hole there, it becomes zeroes first,
+ * as a truncate to a larger size makes it.  A hole stays one.
+ */
+static int zero_last_block(const struct btrfs_exchange *exchange)
+{
+	struct btrfs_inode *inode = exchange->range[1].inode;
+	u32 sectorsize = inode->root->fs_info->sectorsize;
+	loff_t size = i_size_read(&inode->vfs_inode);
+	u64 block = round_down(size, sectorsize);
+	int ret;
+
+	if (!exchange->range[0].written_only || exchange->new_size[1] <= size ||
+	    block == size)
+		return 0;
+	ret = has_data(inode, block, sectorsize);
+	if (ret <= 0)
+		return ret;
+	return btrfs_truncate_block(inode, size, 0, 0) ?:
+	       btrfs_wait_ordered_range(inode, block, sectorsize);
+}
+
 static void drop_pages(const struct file_range *range, u64 from, u64 to)
 {
 	truncate_pagecache_range(&range->inode->vfs_inode,
@@ -364,7 +402,7 @@ static int check_and_exchange(struct btrfs_exchange *exchange,
 	if (error)
 		return error;
 	if (!(request->flags & EXCHRANGE_DRY_RUN)) {
-		error = split_inline(exchange);
+		error = split_inline(exchange) ?: zero_last_block(exchange);
 		if (error)
 			return error;
 	}
