@@ -21,27 +21,35 @@ die()
 	exit 125
 }
 
-# Sets what differs between the guests: $suite, $packages.
+# Sets what differs between the guests: $suite, $packages, $memory (MiB), $boot_options.
 choose_guest()
 {
+	local debian_kernel=(linux-image-amd64 linux-headers-amd64)
+	local trixie=(acl attr dkms fio inotify-tools mandoc sparse sqlite3 strace xfslibs-dev)
 	packages=(
-		linux-image-amd64 linux-headers-amd64
 		gcc make libc6-dev bpftool libcmocka-dev libjson-c-dev libmount-dev pkgconf
-		kmod xz-utils busybox-static procps e2fsprogs xfsprogs btrfs-progs
+		kmod xz-utils busybox-static procps e2fsprogs xfsprogs btrfs-progs dmsetup
 	)
+	memory=2048
+	boot_options=()
 	case $1 in
 	6.12)
 		suite=trixie
-		packages+=(
-			acl attr dkms fio inotify-tools mandoc sparse sqlite3
-			strace xfslibs-dev
-		)
+		packages+=("${debian_kernel[@]}" "${trixie[@]}")
+		;;
+	6.12-debug)
+		suite=trixie
+		packages+=("${trixie[@]}" linux-source-6.12 bc bison flex libelf-dev dwarves)
+		memory=4096
+		# With ACPI it stands for minutes in its interpreter, under emulation.
+		boot_options=(acpi=off)
 		;;
 	6.1)
 		suite=bookworm
+		packages+=("${debian_kernel[@]}")
 		;;
 	*)
-		die "there is no guest with kernel $1: take 6.12 (Debian 13) or 6.1 (Debian 12)"
+		die "there is no guest with kernel $1: take 6.12 (Debian 13), 6.12-debug (the same with lockdep, KASAN and so on) or 6.1 (Debian 12)"
 		;;
 	esac
 }
