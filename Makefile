@@ -142,11 +142,13 @@ $(COMMAND): $(command_objects) $(STATIC)
 test_sources  := $(wildcard selftests/test_*.c)
 test_programs := $(test_sources:selftests/%.c=$(BUILD)/selftests/%)
 bench_programs := $(patsubst selftests/bench/%.c,$(BUILD)/selftests/bench/%,$(wildcard selftests/bench/*.c))
-crash_programs := $(patsubst selftests/crash/%.c,$(BUILD)/selftests/crash/%,$(wildcard selftests/crash/*.c))
+# Each of these folders is one program, of its name.
+folders         := crash fuzz power_cut stress
+folder_programs := $(foreach folder,$(folders),$(BUILD)/selftests/$(folder)/$(folder))
 common_objects := $(patsubst %.c,$(BUILD)/%.o,$(wildcard selftests/common/*.c))
 
 .PHONY: selftests
-selftests: $(test_programs) $(bench_programs) $(crash_programs)
+selftests: $(test_programs) $(bench_programs) $(folder_programs)
 
 $(BUILD)/selftests/%.o: override CPPFLAGS += -Iselftests/common
 
@@ -158,9 +160,13 @@ $(BUILD)/selftests/bench/%: $(BUILD)/selftests/bench/%.o $(common_objects) $(STA
 	$(say) LD $@
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka -lpthread
 
-$(BUILD)/selftests/crash/%: $(BUILD)/selftests/crash/%.o $(common_objects) $(STATIC)
-	$(say) LD $@
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka -lpthread
+define folder_program
+$(BUILD)/selftests/$(1)/$(1): $(patsubst %.c,$(BUILD)/%.o,$(wildcard selftests/$(1)/*.c)) \
+		$(common_objects) $(STATIC)
+	$$(say) LD $$@
+	$$(Q)$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$^ -lcmocka -lpthread
+endef
+$(foreach folder,$(folders),$(eval $(call folder_program,$(folder))))
 
 .SECONDARY:
 
@@ -169,15 +175,18 @@ $(BUILD)/selftests/crash/%: $(BUILD)/selftests/crash/%.o $(common_objects) $(STA
 install-selftests: selftests
 	$(Q)$(INSTALL) -d $(DESTDIR)/usr/libexec/exchrange
 	$(Q)$(INSTALL) -m 755 selftests/guest/guest-init selftests/guest/run-tests \
-		selftests/demo $(test_programs) $(bench_programs) $(crash_programs) \
+		selftests/demo $(test_programs) $(bench_programs) $(folder_programs) \
 		$(DESTDIR)/usr/libexec/exchrange
 
-.PHONY: demo check bench lint deps
+.PHONY: demo check check-crash check-debug check-stress bench lint deps
 demo:
 	@selftests/guest/run --timeout 600 -- /usr/libexec/exchrange/demo
 
 check:
 	@selftests/check
+
+check-crash check-debug check-stress:
+	@selftests/check $(@:check-%=%)
 
 bench:
 	@selftests/guest/run --timeout 3600 --disk-size 8G -- /usr/libexec/exchrange/run-tests \
@@ -275,8 +284,11 @@ help:
 	@echo "make uninstall    remove it again"
 	@echo "make demo         boot a guest and swap two real files in it"
 	@echo "make check        run every test, in guests"
+	@echo "make check-crash  every crash point and many power cuts: an hour"
+	@echo "make check-debug  every test and more on a kernel with KASAN, lockdep, kmemleak: hours"
+	@echo "make check-stress random operations and random calls: an hour"
 	@echo "make bench        measure, in a guest"
-	@echo "make lint         checkpatch, sparse, shellcheck, the man pages"
+	@echo "make lint         checkpatch, sparse, cppcheck, shellcheck, the man pages"
 	@echo "make deps         install what demo, check and bench need (as root; else say what)"
 	@echo "make modules      only the module, for KERNEL_RELEASE=$(KERNEL_RELEASE)"
 	@echo "make tools        only the library and the command"

@@ -240,7 +240,7 @@ static const struct config {
 
 /* What a pair was when its last exchange was done. */
 struct past {
-	char		name[64];
+	char		name[96];
 	struct picture	picture;
 };
 
@@ -249,8 +249,10 @@ static unsigned int past_count;
 
 static void remember(const char *name, int fd)
 {
-	pasts = realloc(pasts, (past_count + 1) * sizeof(*pasts));
-	assert_non_null(pasts);
+	struct past *grown = realloc(pasts, (past_count + 1) * sizeof(*pasts));
+
+	assert_non_null(grown);
+	pasts = grown;
 	snprintf(pasts[past_count].name, sizeof(pasts[0].name), "%s", name);
 	pasts[past_count++].picture = take_picture(fd);
 }
@@ -265,38 +267,6 @@ static int make_layout(const struct layout *layout, const char *name,
 	return fd;
 }
 
-/*
- * Block by block, where file1 had data and no hole or preallocation.  With TO_EOF the
- * sizes change places too.
- */
-static void model_written(struct picture picture[2],
-			  const struct exchrange_range *range)
-{
-	bool to_eof = range->flags & EXCHRANGE_TO_EOF;
-	uint64_t tail1 = picture[0].size - range->file1_offset;
-	uint64_t tail2 = picture[1].size - range->file2_offset;
-	uint64_t longer = tail1 > tail2 ? tail1 : tail2;
-	uint64_t length = to_eof ? tail1 : range->length;
-	uint64_t i;
-
-	if (to_eof) {
-		longer = (longer + BLOCK - 1) / BLOCK * BLOCK;
-		model_truncate(&picture[0], range->file1_offset + longer);
-		model_truncate(&picture[1], range->file2_offset + longer);
-	}
-	for (i = 0; i < length; i += BLOCK)
-		if (picture[0].blocks[(range->file1_offset + i) / BLOCK] == 'd')
-			model_exchange(&picture[0], &picture[1],
-				       range->file1_offset + i,
-				       range->file2_offset + i,
-				       to_eof || length - i >= BLOCK ?
-				       BLOCK : length - i, 0);
-	if (to_eof) {
-		model_truncate(&picture[0], range->file1_offset + tail2);
-		model_truncate(&picture[1], range->file2_offset + tail1);
-	}
-}
-
 /* The exchange, and both files are what the model makes of them. */
 static void assert_exchange(struct exchrange_range *range)
 {
@@ -309,7 +279,9 @@ static void assert_exchange(struct exchrange_range *range)
 
 	assert_int_equal(device_exchange(range), 0);
 	if (range->flags & EXCHRANGE_FILE1_WRITTEN)
-		model_written(model, range);
+		model_exchange_written(&model[0], &model[1], range->file1_offset,
+				       range->file2_offset, range->length,
+				       range->flags);
 	else
 		model_exchange(&model[0], &model[1], range->file1_offset,
 			       range->file2_offset, range->length, range->flags);
@@ -403,11 +375,11 @@ static bool has_no_checksums(const struct layout *layout)
 static void exchange_pair(const struct layout *layout1,
 			  const struct layout *layout2, bool whole)
 {
-	char names[2][32];
+	char names[2][48];
 	int i, fd[2];
 
 	for (i = 0; i < 2; i++)
-		snprintf(names[i], sizeof(names[i]), "%zu-%zu-%d-%d",
+		snprintf(names[i], sizeof(names[i]), "%td-%td-%d-%d",
 			 layout1 - layouts, layout2 - layouts, whole, i);
 	fd[0] = make_layout(layout1, names[0], 1);
 	fd[1] = make_layout(layout2, names[1], 2);

@@ -6,6 +6,7 @@
 #ifndef EXCHRANGE_XFS_PRIVATE_H
 #define EXCHRANGE_XFS_PRIVATE_H
 
+#include <linux/bits.h>
 #include <linux/fs.h>
 #include <linux/kobject.h>
 #include <linux/list.h>
@@ -27,9 +28,9 @@
 #include "xfs_types.h"
 
 /* Of the log's and the disk's format: fs/xfs/libxfs/xfs_{format,log_format}.h. */
-#define XFS_DIFLAG_PREALLOC	(1 << 1)
+#define XFS_DIFLAG_PREALLOC	BIT(1)
 #define XFS_ILOG_CORE		0x001
-#define XFS_ILOCK_EXCL		(1u << 2)
+#define XFS_ILOCK_EXCL		BIT(2)
 
 static inline struct xfs_inode *XFS_I(const struct inode *inode)
 {

@@ -133,7 +133,7 @@ static int compare(const void *a, const void *b)
 static double time_swap(swap_function *swap, int fd1, int fd2,
 			unsigned int repeats)
 {
-	double times[9];
+	double times[9] = { };
 	unsigned int i;
 	int error;
 

@@ -282,7 +282,7 @@ static void mark_extent(struct picture *picture,
 		       end - first);
 }
 
-static void read_blocks(int fd, struct picture *picture)
+void read_blocks(int fd, struct picture *picture)
 {
 	const unsigned int batch = 256;
 	struct fiemap *map = calloc(1, sizeof(*map) +
@@ -291,6 +291,7 @@ static void read_blocks(int fd, struct picture *picture)
 	unsigned int i;
 
 	assert_non_null(map);
+	memset(picture->blocks, '.', count_blocks(picture->size));
 	do {
 		map->fm_start = from;
 		map->fm_length = FIEMAP_MAX_OFFSET - from;
@@ -317,7 +318,6 @@ struct picture take_picture(int fd)
 	assert_int_equal(pread(fd, picture.bytes, picture.size, 0), picture.size);
 	picture.blocks = malloc(count_blocks(picture.size) + 1);
 	assert_non_null(picture.blocks);
-	memset(picture.blocks, '.', count_blocks(picture.size));
 	read_blocks(fd, &picture);
 	return picture;
 }
@@ -391,11 +391,17 @@ static void model_tails(uint8_t **array1, uint64_t offset1, uint64_t length1,
 static void model_range(uint8_t *array1, uint64_t offset1,
 			uint8_t *array2, uint64_t offset2, uint64_t length)
 {
-	while (length--) {
-		uint8_t byte = array1[offset1];
+	uint8_t chunk[BLOCK];
 
-		array1[offset1++] = array2[offset2];
-		array2[offset2++] = byte;
+	while (length) {
+		uint64_t step = length < BLOCK ? length : BLOCK;
+
+		memcpy(chunk, array1 + offset1, step);
+		memcpy(array1 + offset1, array2 + offset2, step);
+		memcpy(array2 + offset2, chunk, step);
+		offset1 += step;
+		offset2 += step;
+		length -= step;
 	}
 }
 
@@ -439,6 +445,34 @@ void model_truncate(struct picture *picture, uint64_t size)
 	picture->blocks = resize(picture->blocks, count_blocks(picture->size),
 				 count_blocks(size), '.');
 	picture->size = size;
+}
+
+void model_exchange_written(struct picture *picture1, struct picture *picture2,
+			    uint64_t offset1, uint64_t offset2, uint64_t length,
+			    uint64_t flags)
+{
+	bool to_eof = flags & EXCHRANGE_TO_EOF;
+	uint64_t tail1 = picture1->size - offset1;
+	uint64_t tail2 = picture2->size - offset2;
+	uint64_t longer = tail1 > tail2 ? tail1 : tail2;
+	uint64_t i;
+
+	if (to_eof) {
+		length = tail1;
+		longer = count_blocks(longer) * BLOCK;
+		model_truncate(picture1, offset1 + longer);
+		model_truncate(picture2, offset2 + longer);
+	}
+	for (i = 0; i < length; i += BLOCK)
+		if (picture1->blocks[(offset1 + i) / BLOCK] == 'd')
+			model_exchange(picture1, picture2, offset1 + i,
+				       offset2 + i,
+				       to_eof || length - i >= BLOCK ?
+				       BLOCK : length - i, 0);
+	if (to_eof) {
+		model_truncate(picture1, offset1 + tail2);
+		model_truncate(picture2, offset2 + tail1);
+	}
 }
 
 int device_exchange(const struct exchrange_range *range)
@@ -490,9 +524,11 @@ bool has_reference(void)
 }
 
 static const char *tested_mount_point;
+static const char *scratch_options;
 
 void enter_scratch(const char *mkfs, const char *mount_options)
 {
+	scratch_options = mount_options;
 	assert_int_equal(run("mkdir -p " SCRATCH " && %s $SCRATCH_DEV1"
 			     " && mount -o '%s' $SCRATCH_DEV1 " SCRATCH
 			     " && chmod 777 " SCRATCH, mkfs, mount_options), 0);
@@ -505,6 +541,21 @@ void leave_scratch(void)
 	assert_int_equal(run("umount " SCRATCH " && %s $SCRATCH_DEV1",
 			     kind->check), 0);
 	mount_point = tested_mount_point;
+}
+
+void unmount_scratch(void)
+{
+	assert_int_equal(run("umount " SCRATCH), 0);
+}
+
+void check_scratch(void)
+{
+	if (!is_btrfs())
+		assert_int_equal(run("mount -o '%s' $SCRATCH_DEV1 " SCRATCH
+				     " && umount " SCRATCH, scratch_options), 0);
+	assert_int_equal(run("%s $SCRATCH_DEV1", kind->check), 0);
+	assert_int_equal(run("mount -o '%s' $SCRATCH_DEV1 " SCRATCH,
+			     scratch_options), 0);
 }
 
 const struct way through_device = {

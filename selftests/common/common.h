@@ -55,6 +55,13 @@ bool is_btrfs(void);
 void enter_scratch(const char *mkfs, const char *mount_options);
 void leave_scratch(void);
 
+/*
+ * Between the two, after an abort or a shutdown, with nothing open: check_scratch()
+ * replays the log where the check calls that damage, checks, and mounts it again.
+ */
+void unmount_scratch(void);
+void check_scratch(void);
+
 /* Takes the arguments of main(), opens the device. */
 void start(int argc, char **argv);
 
@@ -115,6 +122,8 @@ struct picture {
 };
 
 struct picture take_picture(int fd);
+/* The blocks anew, and nothing else. */
+void read_blocks(int fd, struct picture *picture);
 struct picture copy_picture(const struct picture *picture);
 void drop_picture(struct picture *picture);
 bool same_bytes(const struct picture *a, const struct picture *b);
@@ -130,6 +139,14 @@ void assert_unchanged(const struct picture *before, int fd);
 void model_exchange(struct picture *picture1, struct picture *picture2,
 		    uint64_t offset1, uint64_t offset2, uint64_t length,
 		    uint64_t flags);
+
+/*
+ * With FILE1_WRITTEN: block by block, where picture1 has data and no hole or
+ * preallocation.  With TO_EOF the sizes change places too.
+ */
+void model_exchange_written(struct picture *picture1, struct picture *picture2,
+			    uint64_t offset1, uint64_t offset2, uint64_t length,
+			    uint64_t flags);
 
 /* And what a truncate to @size makes of a picture. */
 void model_truncate(struct picture *picture, uint64_t size);

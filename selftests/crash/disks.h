@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The disks of the crash harness, by the device mapper.  The file system as it was
+ * before the workload is on $SCRATCH_DEV1, and the log on $SCRATCH_DEV2; what is
+ * written above them goes to memory and is forgotten.
+ */
+#ifndef SELFTESTS_CRASH_DISKS_H
+#define SELFTESTS_CRASH_DISKS_H
+
+#include "log.h"
+
+#define POINT_DISK	"/dev/mapper/exchrange-point"
+#define CRASH_MOUNT	"/mnt/crash"
+
+void load_disks(void);
+
+/* Between these two, writes are logged; the file system is on CRASH_MOUNT. */
+void start_recording(void);
+void mark(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void stop_recording(void);
+
+/*
+ * Brings $SCRATCH_DEV1 as far as all that was flushed before the crash point, which
+ * only ever goes forwards, and the crash point's disk above it.
+ */
+void make_point(const struct log *log, struct crash_point point);
+void drop_point(void);
+
+/* 0 or an errno; the file system recovers here. */
+int mount_point_disk(void);
+void unmount(void);
+
+#endif /* SELFTESTS_CRASH_DISKS_H */

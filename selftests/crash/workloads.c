@@ -1,0 +1,583 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/fs.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "common.h"
+#include "disks.h"
+#include "workloads.h"
+
+#define KIB	1024ull
+#define ANY_SYNC	(SYNC_NOTHING | SYNC_DSYNC | SYNC_FILE1 | SYNC_FILE2 | \
+			 SYNC_UNRELATED | SYNC_ALL)
+
+const struct workload workloads[] = {
+	{
+		.name	= "whole files",
+		.word	= "whole",
+		.file1	= { SHAPE_PLAIN, 200 * KIB },
+		.file2	= { SHAPE_SCATTERED, 200 * KIB },
+		.range	= { .flags = EXCHRANGE_TO_EOF },
+		.rounds	= 8,
+		.syncs	= ANY_SYNC,
+	}, {
+		.name	= "ranges of many extents",
+		.word	= "many",
+		.file1	= { SHAPE_SCATTERED, 1200 * KIB },
+		.file2	= { SHAPE_SCATTERED, 1000 * KIB },
+		.range	= { .file1_offset = 64 * KIB, .file2_offset = 8 * KIB,
+			    .length = 960 * KIB },
+		.rounds	= 6,
+		.syncs	= ANY_SYNC,
+	}, {
+		.name	= "TO_EOF, sizes and offsets unequal",
+		.word	= "to-eof",
+		.file1	= { SHAPE_HOLES, 150 * KIB + 77 },
+		.file2	= { SHAPE_PREALLOCATED, 70 * KIB + 1300 },
+		.range	= { .file1_offset = 8 * KIB, .file2_offset = 20 * KIB,
+			    .flags = EXCHRANGE_TO_EOF },
+		.rounds	= 8,
+		.syncs	= ANY_SYNC,
+	}, {
+		.name	= "small files, inline in btrfs",
+		.word	= "inline",
+		.file1	= { SHAPE_PLAIN, 700 },
+		.file2	= { SHAPE_PLAIN, 1500 },
+		.range	= { .flags = EXCHRANGE_TO_EOF },
+		.rounds	= 10,
+		.syncs	= ANY_SYNC,
+	}, {
+		.name	= "a small file and a large one",
+		.word	= "inline-large",
+		.file1	= { SHAPE_PLAIN, 900 },
+		.file2	= { SHAPE_SCATTERED, 120 * KIB },
+		.range	= { .flags = EXCHRANGE_TO_EOF },
+		.rounds	= 8,
+		.syncs	= ANY_SYNC,
+	}, {
+		.name	= "two subvolumes or directories",
+		.word	= "subvolumes",
+		.file1	= { SHAPE_PLAIN, 90 * KIB },
+		.file2	= { SHAPE_SCATTERED, 130 * KIB + 9 },
+		.range	= { .flags = EXCHRANGE_TO_EOF },
+		.rounds	= 8,
+		.syncs	= ANY_SYNC,
+		.two_subvolumes = true,
+	}, {
+		.name	= "FILE1_WRITTEN",
+		.word	= "written",
+		.file1	= { SHAPE_HOLES, 400 * KIB },
+		.file2	= { SHAPE_SCATTERED, 400 * KIB },
+		.range	= { .length = 400 * KIB, .flags = EXCHRANGE_FILE1_WRITTEN },
+		.rounds	= 8,
+		.syncs	= ANY_SYNC,
+	}, {
+		.name	= "a database: pages written a moment ago, FILE1_WRITTEN",
+		.word	= "database",
+		.file1	= { SHAPE_HOLES, 400 * KIB },
+		.file2	= { SHAPE_SCATTERED, 400 * KIB },
+		.range	= { .length = 400 * KIB, .flags = EXCHRANGE_FILE1_WRITTEN },
+		.rounds	= 8,
+		.syncs	= SYNC_DSYNC | SYNC_NOTHING,
+		.rewrites = true,
+	}, {
+		.name	= "an editor: a new file written a moment ago",
+		.word	= "editor",
+		.file1	= { SHAPE_PLAIN, 60 * KIB + 5 },
+		.file2	= { SHAPE_PLAIN, 50 * KIB + 900 },
+		.range	= { .flags = EXCHRANGE_TO_EOF },
+		.rounds	= 8,
+		.syncs	= SYNC_DSYNC | SYNC_NOTHING,
+		.rewrites = true,
+	}, {
+		.name	= "fsync of file1 only",
+		.word	= "fsync1",
+		.file1	= { SHAPE_PLAIN, 30 * KIB },
+		.file2	= { SHAPE_SCATTERED, 120 * KIB },
+		.range	= { .flags = EXCHRANGE_TO_EOF },
+		.rounds	= 10,
+		.syncs	= SYNC_FILE1,
+	}, {
+		.name	= "fsync of file2 only",
+		.word	= "fsync2",
+		.file1	= { SHAPE_PLAIN, 30 * KIB },
+		.file2	= { SHAPE_SCATTERED, 120 * KIB },
+		.range	= { .flags = EXCHRANGE_TO_EOF },
+		.rounds	= 10,
+		.syncs	= SYNC_FILE2,
+	}, {
+		.name	= "fsync of an unrelated file",
+		.word	= "fsync-unrelated",
+		.file1	= { SHAPE_PLAIN, 30 * KIB },
+		.file2	= { SHAPE_SCATTERED, 120 * KIB },
+		.range	= { .flags = EXCHRANGE_TO_EOF },
+		.rounds	= 10,
+		.syncs	= SYNC_UNRELATED,
+	}, {
+		.name	= "two and more exchanges before any sync",
+		.word	= "twice",
+		.file1	= { SHAPE_PLAIN, 100 * KIB },
+		.file2	= { SHAPE_SCATTERED, 160 * KIB + 200 },
+		.range	= { .file1_offset = 4 * KIB, .file2_offset = 32 * KIB,
+			    .flags = EXCHRANGE_TO_EOF },
+		.rounds	= 16,
+		.syncs	= SYNC_NOTHING | SYNC_UNRELATED,
+	}, {
+		.name	= "beside other writers",
+		.word	= "writers",
+		.file1	= { SHAPE_SCATTERED, 400 * KIB },
+		.file2	= { SHAPE_PLAIN, 400 * KIB },
+		.range	= { .length = 300 * KIB },
+		.rounds	= 8,
+		.syncs	= ANY_SYNC,
+		.writers = true,
+	}, {
+		.name	= "three clones instead, which tear",
+		.word	= "clones",
+		.file1	= { SHAPE_PLAIN, 200 * KIB },
+		.file2	= { SHAPE_SCATTERED, 200 * KIB },
+		.range	= { .flags = EXCHRANGE_TO_EOF },
+		.rounds	= 8,
+		.syncs	= SYNC_ALL,
+		.clones	= true,
+	},
+};
+
+const size_t workload_count = COUNT(workloads);
+
+const struct workload *find_workload(const char *word)
+{
+	size_t i;
+
+	for (i = 0; i < workload_count; i++)
+		if (!strcmp(workloads[i].word, word))
+			return &workloads[i];
+	return NULL;
+}
+
+unsigned int round_factor = 1;
+
+static unsigned int count_rounds(const struct workload *workload)
+{
+	return workload->rounds * round_factor;
+}
+
+static const char *file1_name(const struct workload *workload)
+{
+	return workload->two_subvolumes ? "subvolume/file1" : "file1";
+}
+
+/* --- the states -------------------------------------------------------------- */
+
+static bool is_gap(enum shape shape, uint64_t block)
+{
+	return (shape == SHAPE_HOLES || shape == SHAPE_PREALLOCATED) &&
+	       block % 3 == 1;
+}
+
+static char gap_of(enum shape shape)
+{
+	return shape == SHAPE_PREALLOCATED ? 'u' : '.';
+}
+
+/* What make_file() makes. */
+static struct picture model_file(struct file_spec spec, unsigned int seed)
+{
+	struct picture picture = { .size = spec.size };
+	uint64_t i;
+
+	picture.bytes = calloc(1, spec.size + 1);
+	picture.blocks = calloc(1, spec.size / BLOCK + 2);
+	assert_non_null(picture.bytes);
+	assert_non_null(picture.blocks);
+	for (i = 0; i < spec.size; i++)
+		if (!is_gap(spec.shape, i / BLOCK))
+			picture.bytes[i] = content_byte(seed, i);
+	for (i = 0; i * BLOCK < spec.size; i++)
+		picture.blocks[i] = is_gap(spec.shape, i) ? gap_of(spec.shape) : 'd';
+	return picture;
+}
+
+/* The seed of the contents that file1 is made of anew before exchange @number. */
+static unsigned int rewrite_seed(size_t number)
+{
+	return 100 + number;
+}
+
+static struct state next_state(const struct workload *workload,
+			       const struct state *before, size_t number)
+{
+	const struct exchrange_range *range = &workload->range;
+	struct state state = { .file2 = copy_picture(&before->file2) };
+
+	state.file1 = workload->rewrites ?
+		      model_file(workload->file1, rewrite_seed(number)) :
+		      copy_picture(&before->file1);
+	if (range->flags & EXCHRANGE_FILE1_WRITTEN)
+		model_exchange_written(&state.file1, &state.file2,
+				       range->file1_offset, range->file2_offset,
+				       range->length, range->flags);
+	else
+		model_exchange(&state.file1, &state.file2, range->file1_offset,
+			       range->file2_offset, range->length, range->flags);
+	return state;
+}
+
+struct states make_states(const struct workload *workload)
+{
+	struct states states = { workload, count_rounds(workload) + 1 };
+	size_t i;
+
+	states.state = calloc(states.count, sizeof(*states.state));
+	assert_non_null(states.state);
+	states.state[0].file1 = model_file(workload->file1, 1);
+	states.state[0].file2 = model_file(workload->file2, 2);
+	for (i = 1; i < states.count; i++)
+		states.state[i] = next_state(workload, &states.state[i - 1], i);
+	return states;
+}
+
+void drop_states(struct states *states)
+{
+	size_t i;
+
+	for (i = 0; i < states->count; i++) {
+		drop_picture(&states->state[i].file1);
+		drop_picture(&states->state[i].file2);
+	}
+	free(states->state);
+}
+
+/* --- the work ---------------------------------------------------------------- */
+
+struct files {
+	int	file1;
+	int	file2;
+	int	unrelated;
+	int	spare;		/* what clones go through */
+};
+
+void prepare_workload(const struct workload *workload)
+{
+	if (workload->two_subvolumes)
+		assert_int_equal(run(is_btrfs() ?
+				     "btrfs -q subvolume create %s/subvolume" :
+				     "mkdir %s/subvolume", mount_point), 0);
+	close(make_file(file1_name(workload), workload->file1, 1));
+	close(make_file("file2", workload->file2, 2));
+	close(make_file("unrelated", (struct file_spec) { SHAPE_PLAIN, 9000 }, 3));
+	close(make_file("spare", (struct file_spec) { SHAPE_PLAIN, 0 }, 4));
+}
+
+static struct files open_files(const struct workload *workload)
+{
+	return (struct files) {
+		.file1		= open_path(path_of(file1_name(workload)), O_RDWR),
+		.file2		= open_path(path_of("file2"), O_RDWR),
+		.unrelated	= open_path(path_of("unrelated"), O_RDWR),
+		.spare		= open_path(path_of("spare"), O_RDWR),
+	};
+}
+
+static void close_files(const struct files *files)
+{
+	close(files->file1);
+	close(files->file2);
+	close(files->unrelated);
+	close(files->spare);
+}
+
+/* New contents, none of which need be on the disk when it is exchanged. */
+static void rewrite(const struct workload *workload, int fd, unsigned int seed)
+{
+	struct picture contents = model_file(workload->file1, seed);
+	uint64_t i;
+
+	assert_int_equal(ftruncate(fd, 0), 0);
+	assert_int_equal(ftruncate(fd, contents.size), 0);
+	for (i = 0; i < contents.size; i += BLOCK) {
+		uint64_t length = contents.size - i < BLOCK ?
+				  contents.size - i : BLOCK;
+
+		if (!is_gap(workload->file1.shape, i / BLOCK))
+			assert_int_equal(pwrite(fd, contents.bytes + i, length, i),
+					 length);
+	}
+	drop_picture(&contents);
+}
+
+bool own_ioctl;
+
+static void clone_whole(int to, int from)
+{
+	struct file_clone_range range = { .src_fd = from };
+	struct stat st;
+
+	assert_int_equal(fstat(from, &st), 0);
+	assert_int_equal(ftruncate(to, 0), 0);
+	assert_int_equal(ioctl(to, FICLONERANGE, &range), 0);
+	assert_int_equal(syncfs(to), 0);
+}
+
+static void exchange(const struct workload *workload, const struct files *files,
+		     enum sync_kind sync)
+{
+	struct exchrange_range range = workload->range;
+
+	if (workload->clones) {
+		clone_whole(files->spare, files->file1);
+		clone_whole(files->file1, files->file2);
+		clone_whole(files->file2, files->spare);
+		return;
+	}
+	range.file1_fd = files->file1;
+	range.file2_fd = files->file2;
+	if (sync == SYNC_DSYNC)
+		range.flags |= EXCHRANGE_DSYNC;
+	assert_int_equal(own_ioctl ? xfs_exchange(&range) : device_exchange(&range),
+			 0);
+}
+
+/* Makes it durable; returns whether that makes the exchange so. */
+static bool synchronize(const struct files *files, enum sync_kind sync)
+{
+	switch (sync) {
+	case SYNC_DSYNC:
+		return true;
+	case SYNC_FILE1:
+		assert_int_equal(fsync(files->file1), 0);
+		return true;
+	case SYNC_FILE2:
+		assert_int_equal(fsync(files->file2), 0);
+		return true;
+	case SYNC_ALL:
+		assert_int_equal(syncfs(files->file1), 0);
+		return true;
+	case SYNC_UNRELATED:
+		assert_int_equal(pwrite(files->unrelated, "changed", 7, 4000), 7);
+		assert_int_equal(fsync(files->unrelated), 0);
+		return false;
+	case SYNC_NOTHING:
+		return false;
+	}
+	return false;
+}
+
+static enum sync_kind choose_sync(unsigned int allowed, unsigned int *random)
+{
+	enum sync_kind sync;
+
+	do {
+		sync = 1 << rand_r(random) / 16 % 6;
+	} while (!(sync & allowed));
+	return sync;
+}
+
+static atomic_bool others_end;
+
+/* Appends to a log and makes it durable, as a daemon does. */
+static void *append(void *argument)
+{
+	int fd = open(path_of("log"), O_WRONLY | O_CREAT | O_APPEND, 0644);
+
+	while (!others_end && write(fd, "a line of a log\n", 16) == 16 &&
+	       !fsync(fd))
+		usleep(20000);
+	close(fd);
+	return argument;
+}
+
+/* Makes, renames and removes files. */
+static void *come_and_go(void *argument)
+{
+	unsigned int i;
+
+	for (i = 0; !others_end; i++) {
+		int fd = open(path_of("new"), O_WRONLY | O_CREAT | O_TRUNC, 0644);
+
+		if (fd < 0 || write(fd, "new", 3) != 3)
+			break;
+		close(fd);
+		rename(path_of("new"), path_of(i % 2 ? "odd" : "even"));
+		unlink(path_of(i % 2 ? "even" : "odd"));
+		usleep(5000);
+	}
+	return argument;
+}
+
+/* Writes both of the pair, behind the range that is exchanged: the last page. */
+static void *write_behind(void *argument)
+{
+	const struct files *files = argument;
+	const uint64_t last = 399 * KIB;
+	uint8_t bytes[KIB];
+	unsigned int i;
+
+	for (i = 0; !others_end; i++) {
+		memset(bytes, i % 255 + 1, sizeof(bytes));
+		if (pwrite(i % 2 ? files->file1 : files->file2, bytes,
+			   sizeof(bytes), last) != sizeof(bytes))
+			break;
+		usleep(3000);
+	}
+	return argument;
+}
+
+static void work(const struct workload *workload, const struct files *files,
+		 unsigned int seed)
+{
+	unsigned int random = seed;
+	size_t i;
+
+	for (i = 1; i <= count_rounds(workload); i++) {
+		enum sync_kind sync = choose_sync(workload->syncs, &random);
+
+		mark("begun-%zu", i);
+		if (workload->rewrites)
+			rewrite(workload, files->file1, rewrite_seed(i));
+		exchange(workload, files, sync);
+		if (synchronize(files, sync))
+			mark("durable-%zu", i);
+	}
+}
+
+void run_workload(const struct workload *workload, unsigned int seed)
+{
+	void *(*const others[])(void *argument) = { append, come_and_go, write_behind };
+	const size_t count = workload->writers ? COUNT(others) : 0;
+	struct files files = open_files(workload);
+	pthread_t threads[COUNT(others)];
+	size_t i;
+
+	others_end = false;
+	for (i = 0; i < count; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, others[i],
+						&files), 0);
+	work(workload, &files, seed);
+	others_end = true;
+	for (i = 0; i < count; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(syncfs(files.file1), 0);
+	mark("durable-%u", count_rounds(workload));
+	close_files(&files);
+}
+
+/* --- the judgement ----------------------------------------------------------- */
+
+struct promise promise_at(const struct log *log, size_t end)
+{
+	struct promise promise = { 0 };
+	size_t i;
+
+	for (i = 0; i < end; i++) {
+		const char *text = log->entries[i].mark;
+
+		if (text) {
+			sscanf(text, "begun-%zu", &promise.begun);
+			sscanf(text, "durable-%zu", &promise.durable);
+		}
+	}
+	return promise;
+}
+
+static struct picture read_file(const char *name)
+{
+	int fd = open(path_of(name), O_RDONLY);
+	struct picture picture = { 0 };
+
+	if (fd < 0 || fstat(fd, &picture.st)) {
+		print_message("# %s: %s\n", name, strerror(errno));
+		return picture;
+	}
+	picture.size = picture.st.st_size;
+	picture.bytes = malloc(picture.size + 1);
+	assert_non_null(picture.bytes);
+	if (pread(fd, picture.bytes, picture.size, 0) != (ssize_t)picture.size) {
+		print_message("# %s cannot be read: %s\n", name, strerror(errno));
+		picture.size = 0;
+	}
+	close(fd);
+	return picture;
+}
+
+/* Where they differ; all of the larger size is none. */
+static uint64_t first_difference(const struct workload *workload,
+				 const struct picture *a, const struct picture *b)
+{
+	uint64_t size = a->size < b->size ? a->size : b->size;
+	uint64_t i;
+
+	/* What lies behind the range, others write meanwhile. */
+	if (workload->writers && a->size == b->size)
+		size = workload->range.length;
+	for (i = 0; i < size; i++)
+		if (a->bytes[i] != b->bytes[i])
+			return i;
+	return a->size == b->size ? UINT64_MAX : size;
+}
+
+static bool is_state(const struct states *states, size_t number,
+		     const struct picture *file1, const struct picture *file2)
+{
+	const struct workload *workload = states->workload;
+	const struct state *state = &states->state[number];
+
+	/* A file1 that is made anew may be at any point of that. */
+	return first_difference(workload, &state->file2, file2) == UINT64_MAX &&
+	       (workload->rewrites ||
+		first_difference(workload, &state->file1, file1) == UINT64_MAX);
+}
+
+static void print_difference(const struct states *states, size_t number,
+			     const struct picture *file1,
+			     const struct picture *file2)
+{
+	const struct state *state = &states->state[number];
+
+	print_message("#   exchange %zu would be: file1 of %" PRIu64 " bytes, different from byte %"
+		      PRIi64 " on; file2 of %" PRIu64 ", from byte %" PRIi64 " on (-1: nowhere)\n",
+		      number, state->file1.size,
+		      (int64_t)first_difference(states->workload, &state->file1, file1),
+		      state->file2.size,
+		      (int64_t)first_difference(states->workload, &state->file2, file2));
+}
+
+static enum verdict judge_pair(const struct states *states, struct promise promise,
+			       const struct picture *file1,
+			       const struct picture *file2)
+{
+	size_t i;
+
+	for (i = promise.begun + 1; i-- > promise.durable; )
+		if (is_state(states, i, file1, file2))
+			return i == promise.begun ? VERDICT_NEW : VERDICT_OLD;
+	/* Of the clones it is expected. */
+	if (states->workload->clones)
+		return VERDICT_TORN;
+	print_message("# exchange %zu was durable and %zu begun; file1 has %" PRIu64 " bytes, file2 %"
+		      PRIu64 "\n", promise.durable, promise.begun, file1->size, file2->size);
+	for (i = promise.durable; i <= promise.begun; i++)
+		print_difference(states, i, file1, file2);
+	for (i = 0; i < states->count; i++)
+		if (is_state(states, i, file1, file2))
+			return VERDICT_LOST;
+	return VERDICT_TORN;
+}
+
+enum verdict judge(const struct states *states, struct promise promise)
+{
+	struct picture file1 = read_file(file1_name(states->workload));
+	struct picture file2 = read_file("file2");
+	enum verdict verdict = judge_pair(states, promise, &file1, &file2);
+
+	drop_picture(&file1);
+	drop_picture(&file2);
+	return verdict;
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What is done while the harness records, and what must hold at each crash point: the
+ * pair of files is in one of the states that the exchanges lead from and to.
+ */
+#ifndef SELFTESTS_CRASH_WORKLOADS_H
+#define SELFTESTS_CRASH_WORKLOADS_H
+
+
+
+#include "common.h"
+#include "log.h"
+
+/* What follows an exchange; one of those that a workload allows, by chance. */
+enum sync_kind {
+	SYNC_NOTHING	= 1 << 0,
+	SYNC_DSYNC	= 1 << 1,	/* the exchange itself, with EXCHRANGE_DSYNC */
+	SYNC_FILE1	= 1 << 2,	/* fsync of this file only */
+	SYNC_FILE2	= 1 << 3,
+	SYNC_UNRELATED	= 1 << 4,
+	SYNC_ALL	= 1 << 5,	/* of the file system */
+};
+
+struct workload {
+	const char		*name;
+	const char		*word;		/* for a command line */
+	struct file_spec	file1;
+	struct file_spec	file2;
+	struct exchrange_range	range;		/* its descriptors aside */
+	unsigned int		rounds;
+	unsigned int		syncs;		/* enum sync_kind */
+	bool			rewrites;	/* file1 has new contents each time, not synced */
+	bool			writers;	/* others write beside */
+	bool			two_subvolumes;
+	bool			clones;		/* no exchange: three clones, which tear */
+};
+
+extern const struct workload workloads[];
+extern const size_t workload_count;
+
+const struct workload *find_workload(const char *word);
+
+/* The contents of the pair after each of the exchanges 0 (none), 1, 2, ... */
+struct state {
+	struct picture	file1;
+	struct picture	file2;
+};
+
+struct states {
+	const struct workload	*workload;
+	size_t			count;
+	struct state		*state;
+};
+
+/* Made of the workload alone, so that they are the same in another boot. */
+struct states make_states(const struct workload *workload);
+void drop_states(struct states *states);
+
+/* By what the rounds of each workload are multiplied. */
+#define MAX_ROUND_FACTOR	8
+extern unsigned int round_factor;
+
+/* XFS's own ioctl instead of the device. */
+extern bool own_ioctl;
+
+/* Both with the file system on mount_point; what it does, it marks in the log. */
+void prepare_workload(const struct workload *workload);
+void run_workload(const struct workload *workload, unsigned int seed);
+
+/* The exchanges that were begun, and promised to last, by the marks of the log. */
+struct promise {
+	size_t	begun;
+	size_t	durable;
+};
+
+struct promise promise_at(const struct log *log, size_t end);
+
+enum verdict { VERDICT_OLD, VERDICT_NEW, VERDICT_LOST, VERDICT_TORN };
+
+/*
+ * What the pair on mount_point is: new with the last exchange that was begun, old with
+ * an earlier one, lost with one that is older than what was promised to last.
+ * For the last two a line is printed that says how.
+ */
+enum verdict judge(const struct states *states, struct promise promise);
+
+#endif /* SELFTESTS_CRASH_WORKLOADS_H */

@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Exchanges between the files of one thread: with every combination of flags, as
+ * EXCHANGE or as START_COMMIT and COMMIT, mostly valid.  The answer is the one that
+ * the rules say, and the files are what the model says after it.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "stress.h"
+
+struct call {
+	struct file		*file1;
+	struct file		*file2;
+	struct exchrange_range	range;
+	bool			commit;
+	bool			change;		/* of file2, before COMMIT */
+	int			wrong;		/* the errno of a wrong argument, or 0 */
+};
+
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Two ranges of one file that do not overlap; empty where there is no room. */
+static void pick_in_one_file(struct worker *worker, struct call *call)
+{
+	struct exchrange_range *range = &call->range;
+	uint64_t blocks = call->file1->model.size / BLOCK, length, low, high;
+
+	if (blocks < 2)
+		return;
+	length = 1 + draw(worker, blocks / 2);
+	low = draw(worker, blocks - 2 * length + 1);
+	high = low + length + draw(worker, blocks - 2 * length - low + 1);
+	range->length = length * BLOCK;
+	range->file1_offset = (one_in(worker, 2) ? low : high) * BLOCK;
+	range->file2_offset = (low + high) * BLOCK - range->file1_offset;
+}
+
+/* The end of a file may lie within a block where it is the end of both. */
+static void pick_in_two_files(struct worker *worker, struct call *call)
+{
+	struct exchrange_range *range = &call->range;
+	uint64_t size1 = call->file1->model.size, size2 = call->file2->model.size;
+	uint64_t blocks = smaller(size1, size2) / BLOCK;
+
+	if (size1 % BLOCK && size1 % BLOCK == size2 % BLOCK && one_in(worker, 2)) {
+		range->length = draw(worker, blocks + 1) * BLOCK + size1 % BLOCK;
+		range->file1_offset = size1 - range->length;
+		range->file2_offset = size2 - range->length;
+		return;
+	}
+	range->length = (draw(worker, blocks) + !!blocks) * BLOCK;
+	range->file1_offset = draw(worker, (size1 - range->length) / BLOCK + 1) * BLOCK;
+	range->file2_offset = draw(worker, (size2 - range->length) / BLOCK + 1) * BLOCK;
+}
+
+/* Of whole files often; the length means nothing then. */
+static void pick_to_eof(struct worker *worker, struct call *call)
+{
+	struct exchrange_range *range = &call->range;
+	uint64_t size1 = call->file1->model.size, size2 = call->file2->model.size;
+
+	range->length = draw(worker, MIB);
+	if (one_in(worker, 2))
+		return;
+	range->file1_offset = draw(worker, size1 / BLOCK + 1) * BLOCK;
+	range->file2_offset = draw(worker, size2 / BLOCK + 1) * BLOCK;
+	if (size1 + size2 > FILE_MAX) {
+		range->file1_offset = 0;
+		range->file2_offset = 0;
+	}
+}
+
+/* Something that no valid call has; some of it may turn out valid after all. */
+static void spoil_range(struct worker *worker, struct call *call)
+{
+	struct exchrange_range *range = &call->range;
+
+	switch (draw(worker, 9)) {
+	case 0:
+		range->file1_offset += 1 + draw(worker, BLOCK - 1);
+		break;
+	case 1:
+		range->file2_offset += 512;
+		break;
+	case 2:
+		range->length += 1 + draw(worker, BLOCK - 1);
+		break;
+	case 3:
+		range->file1_offset += call->file1->model.size / BLOCK * BLOCK + BLOCK;
+		break;
+	case 4:
+		range->file2_offset += call->file2->model.size / BLOCK * BLOCK + BLOCK;
+		break;
+	case 5:
+		range->length += call->file1->model.size / BLOCK * BLOCK + BLOCK;
+		break;
+	case 6:
+		range->length = UINT64_MAX - draw(worker, 3) * BLOCK;
+		break;
+	case 7:
+		range->file2_offset |= 1ull << 63;
+		break;
+	case 8:
+		range->flags |= 1ull << (4 + draw(worker, 60));
+		call->wrong = EINVAL;
+		break;
+	}
+}
+
+/* Descriptors that are none for this, instead of one of the two.  Told to close it. */
+static int spoil_descriptor(struct worker *worker, struct call *call)
+{
+	__s32 *fd = one_in(worker, 2) ? &call->range.file1_fd : &call->range.file2_fd;
+	const char *path = fd == &call->range.file1_fd ? call->file1->path :
+							 call->file2->path;
+
+	call->commit = false;
+	switch (draw(worker, 5)) {
+	case 0:
+		call->wrong = EBADF;
+		return *fd = open_path(path, O_RDONLY);
+	case 1:
+		call->wrong = EBADF;
+		return *fd = open_path(path, O_RDWR | O_APPEND);
+	case 2:
+		call->wrong = EISDIR;
+		return *fd = open_path(mount_point, O_RDONLY | O_DIRECTORY);
+	case 3:
+		call->wrong = EXDEV;
+		*fd = worker->elsewhere;
+		return -1;
+	default:
+		call->wrong = EBADF;
+		*fd = -1;
+		return -1;
+	}
+}
+
+/* Each combination, with the odds that its cost allows. */
+static uint64_t pick_flags(struct worker *worker)
+{
+	uint64_t flags = 0;
+
+	if (one_in(worker, 3))
+		flags |= EXCHRANGE_TO_EOF;
+	if (one_in(worker, 8))
+		flags |= EXCHRANGE_DRY_RUN;
+	if (one_in(worker, flags & EXCHRANGE_DRY_RUN ? 2 : 16))
+		flags |= EXCHRANGE_DSYNC;
+	if (one_in(worker, 3))
+		flags |= EXCHRANGE_FILE1_WRITTEN;
+	return flags;
+}
+
+static struct call pick_call(struct worker *worker)
+{
+	struct call call = {
+		.file1	= &worker->files[draw(worker, FILES)],
+	};
+	unsigned int other = call.file1->number + 1 + draw(worker, FILES - 1);
+
+	call.file2 = &worker->files[other % FILES];
+	if (one_in(worker, 8))
+		call.file2 = call.file1;
+	call.range.file1_fd = one_in(worker, 8) ? call.file1->direct_fd :
+						  call.file1->fd;
+	call.range.file2_fd = one_in(worker, 8) ? call.file2->direct_fd :
+						  call.file2->fd;
+	call.range.flags = pick_flags(worker);
+	call.commit = one_in(worker, 3);
+	/* Another tick of the clock costs time. */
+	call.change = call.commit && one_in(worker, is_btrfs() ? 5 : 40);
+
+	if (call.file1 == call.file2)
+		pick_in_one_file(worker, &call);
+	else if (call.range.flags & EXCHRANGE_TO_EOF)
+		pick_to_eof(worker, &call);
+	else
+		pick_in_two_files(worker, &call);
+	return call;
+}
+
+static bool is_aligned(uint64_t bytes)
+{
+	return bytes % BLOCK == 0;
+}
+
+static bool wraps(uint64_t offset, uint64_t length)
+{
+	return offset + length < offset || offset + length > INT64_MAX;
+}
+
+/* The rules of Documentation/uapi.md: breaking any of these is EINVAL. */
+static bool is_valid(const struct call *call)
+{
+	const struct exchrange_range *range = &call->range;
+	uint64_t size1 = call->file1->model.size, size2 = call->file2->model.size;
+	uint64_t offset1 = range->file1_offset, offset2 = range->file2_offset;
+	uint64_t length = range->length;
+
+	if (range->flags & EXCHRANGE_TO_EOF)
+		length = 0;
+	if (wraps(offset1, length) || wraps(offset2, length))
+		return false;
+	if (offset1 > size1 || offset2 > size2 ||
+	    !is_aligned(offset1) || !is_aligned(offset2))
+		return false;
+	if (range->flags & EXCHRANGE_TO_EOF)
+		return call->file1 != call->file2 ||
+		       (offset1 == size1 && offset2 == size2);
+	if (offset1 + length > size1 || offset2 + length > size2)
+		return false;
+	if (!is_aligned(length) &&
+	    (offset1 + length < size1 || offset2 + length < size2))
+		return false;
+	/* An unaligned length has its last block in both, so the same one. */
+	return call->file1 != call->file2 || offset1 + length <= offset2 ||
+	       offset2 + length <= offset1;
+}
+
+static bool is_empty(const struct call *call)
+{
+	const struct exchrange_range *range = &call->range;
+
+	if (range->flags & EXCHRANGE_TO_EOF)
+		return range->file1_offset == call->file1->model.size &&
+		       range->file2_offset == call->file2->model.size;
+	return !range->length;
+}
+
+static void begin_call(struct worker *worker, const struct call *call,
+		       const char *name)
+{
+	const struct exchrange_range *range = &call->range;
+
+	begin(worker, "%s file1 %u (%lu bytes, fd %d) offset %llu, file2 %u (%lu bytes, fd %d) offset %llu, length %llu flags 0x%llx",
+	      name, call->file1->number, call->file1->model.size,
+	      range->file1_fd, range->file1_offset, call->file2->number,
+	      call->file2->model.size, range->file2_fd, range->file2_offset,
+	      range->length, range->flags);
+}
+
+static int commit(struct worker *worker, struct call *call)
+{
+	const struct exchrange_range *range = &call->range;
+	struct exchrange_commit commit = {
+		.file1_fd	= range->file1_fd,
+		.file1_offset	= range->file1_offset,
+		.file2_offset	= range->file2_offset,
+		.length		= range->length,
+		.flags		= range->flags,
+		.file2_fd	= range->file2_fd,
+	};
+	int error;
+
+	begin_call(worker, call, "START_COMMIT");
+	error = device_start_commit(&commit);
+	if (error)
+		return error;
+	if (call->change) {
+		if (!is_btrfs())
+			wait_for_another_timestamp();
+		change_file(worker, call->file2);
+	}
+	begin_call(worker, call, "COMMIT");
+	return device_commit(&commit);
+}
+
+static void apply(struct call *call)
+{
+	const struct exchrange_range *range = &call->range;
+	struct picture *model1 = &call->file1->model;
+	struct picture *model2 = &call->file2->model;
+
+	if (range->flags & EXCHRANGE_DRY_RUN || is_empty(call))
+		return;
+	if (range->flags & EXCHRANGE_FILE1_WRITTEN)
+		model_exchange_written(model1, model2, range->file1_offset,
+				       range->file2_offset, range->length,
+				       range->flags);
+	else
+		model_exchange(model1, model2, range->file1_offset,
+			       range->file2_offset, range->length, range->flags);
+}
+
+/*
+ * With FILE1_WRITTEN and TO_EOF, XFS's own ioctl leaves what was not exchanged behind
+ * the new end of a file, and the next such exchange that makes the file longer brings
+ * it back.  A truncate takes it away.
+ */
+static void cut_tails(struct worker *worker, const struct call *call)
+{
+	const uint64_t cut = EXCHRANGE_FILE1_WRITTEN | EXCHRANGE_TO_EOF;
+
+	if (is_btrfs() || (call->range.flags & cut) != cut ||
+	    call->range.flags & EXCHRANGE_DRY_RUN)
+		return;
+	if (ftruncate(call->file1->fd, call->file1->model.size) ||
+	    ftruncate(call->file2->fd, call->file2->model.size))
+		complain(worker, "ftruncate: %s", strerror(errno));
+}
+
+static int expected_error(const struct call *call)
+{
+	if (call->wrong)
+		return call->wrong;
+	if (!is_valid(call))
+		return EINVAL;
+	return call->change ? EBUSY : 0;
+}
+
+static void make_call(struct worker *worker, struct call *call)
+{
+	unsigned int row = call->commit ? COMMIT : EXCHANGE;
+	int error, expected;
+
+	if (call->range.flags & EXCHRANGE_FILE1_WRITTEN)
+		read_blocks(call->file1->fd, &call->file1->model);
+	if (call->commit) {
+		error = commit(worker, call);
+	} else {
+		begin_call(worker, call, "EXCHANGE");
+		error = device_exchange(&call->range);
+	}
+	end(worker, row + (call->range.flags & ALL_FLAGS), error);
+	expected = expected_error(call);
+	if (error != expected)
+		complain(worker, "the answer is %d (%s) where %d (%s) was to be expected",
+			 error, strerror(error), expected, strerror(expected));
+	if (!expected)
+		apply(call);
+	if (atomic_load(&stop))
+		return;
+	verify(worker, call->file1);
+	if (call->file2 != call->file1)
+		verify(worker, call->file2);
+	if (!expected)
+		cut_tails(worker, call);
+}
+
+void exchange_own(struct worker *worker)
+{
+	struct call call = pick_call(worker);
+	unsigned int luck = draw(worker, 100);
+	int fd = -1;
+
+	if (luck < 10)
+		spoil_range(worker, &call);
+	else if (luck < 12)
+		fd = spoil_descriptor(worker, &call);
+	/* An empty range has no freshness on XFS; a wrong flag gets no sample. */
+	if (is_empty(&call) || call.wrong)
+		call.change = false;
+	make_call(worker, &call);
+	if (fd >= 0)
+		close(fd);
+}

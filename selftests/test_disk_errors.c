@@ -1,0 +1,517 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A disk that begins to fail while a pair of files is exchanged again and again: the
+ * call comes back, with EIO or EROFS and nothing else; and when the disk is good again the
+ * pair is, wholly, in one of the states between the last one that was durable and the
+ * last one that was begun, and the file system works.
+ *
+ *	test_disk_errors MOUNTPOINT
+ *
+ * MOUNTPOINT tells the kind of file system.  The work is on a file system on a
+ * device-mapper device over $SCRATCH_DEV1, whose table is changed.  The random numbers come
+ * from a seed that is printed, and is $EXCHRANGE_SEED where that is set.
+ */
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common.h"
+
+#define NAME	"exchrange-failing"
+#define REQUEST	"/sys/kernel/debug/fail_make_request"
+#define ROUNDS	5
+#define BLOCKS	48u		/* of each file that both have; then a tail of its own */
+#define GAP	4u		/* every so many blocks file1 has a hole */
+#define HANG	120		/* seconds: no call takes as long */
+
+/* They end in different blocks: XFS's log recovery alone would cut one. */
+static const unsigned int tail_sizes[2] = { 3 * BLOCK, BLOCK + 700 };
+
+static const struct row {
+	const char	*name;
+	const char	*table;		/* with $SECTORS and $DISK; NULL: see begin_failing() */
+	bool		drops;		/* says nothing of what it loses */
+	bool		reads;		/* fails only what is not in the cache */
+} rows[] = {
+	{ "all I/O fails", "0 $SECTORS error" },
+	{ "writes fail", "0 $SECTORS flakey $DISK 0 0 1000 1 error_writes" },
+	{ "writes are dropped", "0 $SECTORS flakey $DISK 0 0 1000 1 drop_writes",
+	  .drops = true },
+	{ "reads fail", "0 $SECTORS flakey $DISK 0 0 1000 1 error_reads",
+	  .reads = true },
+	{ "one request in two fails", NULL },
+};
+
+/*
+ * What both files hold: block i is the other's where swapped[i], and so is the tail,
+ * with the size.  Of its own blocks file1 lacks every GAP-th.
+ */
+struct state {
+	bool swapped[BLOCKS];
+	bool tails_swapped;
+};
+
+/* What the child that exchanges tells. */
+struct progress {
+	atomic_uint	begun, done, durable;	/* moves, the first is number 1 */
+	atomic_int	error;
+	atomic_bool	stop;
+};
+
+struct move {
+	unsigned int	from, to;	/* blocks */
+	uint64_t	flags;
+};
+
+struct tally {
+	unsigned int	errors[2];	/* EIO, EROFS */
+	unsigned int	none, moves, lost;
+};
+
+static struct progress *progress;
+static unsigned int seed;
+static const char *disk;
+
+/* Of a round, so that the child and the model make the same moves. */
+static unsigned int random_of(unsigned int round, unsigned int i)
+{
+	uint64_t x = ((uint64_t)seed << 32) + round * 65537ull + i;
+
+	x = (x ^ x >> 31) * 0x9e3779b97f4a7c15ull;
+	x = (x ^ x >> 29) * 0xbf58476d1ce4e5b9ull;
+	return x >> 33;
+}
+
+/* By turns a range, all, what file1 has written, and a tail. */
+static struct move move_of(unsigned int round, unsigned int number)
+{
+	static const uint64_t flags[] = {
+		0, EXCHRANGE_TO_EOF, EXCHRANGE_FILE1_WRITTEN, EXCHRANGE_TO_EOF,
+	};
+	unsigned int from = random_of(round, 2 * number) % (BLOCKS - 8);
+	struct move move = {
+		.from	= from,
+		.to	= from + 1 + random_of(round, 2 * number + 1) % 8,
+		.flags	= flags[number % 4],
+	};
+
+	if (move.flags & EXCHRANGE_TO_EOF)
+		move.to = BLOCKS;
+	if (number % 4 == 1)
+		move.from = 0;
+	if (random_of(round, number) % 3 == 0)
+		move.flags |= EXCHRANGE_DSYNC;
+	return move;
+}
+
+static void make_move(struct state *state, const struct move *move)
+{
+	unsigned int i;
+
+	for (i = move->from; i < move->to; i++)
+		if (!(move->flags & EXCHRANGE_FILE1_WRITTEN) ||
+		    state->swapped[i] || i % GAP)
+			state->swapped[i] = !state->swapped[i];
+	if (move->flags & EXCHRANGE_TO_EOF)
+		state->tails_swapped = !state->tails_swapped;
+}
+
+/* The byte at @offset of what @owner had at first. */
+static uint8_t byte_of(int owner, uint64_t offset)
+{
+	if (owner == 0 && offset < BLOCKS * BLOCK && offset / BLOCK % GAP == 0)
+		return 0;
+	return content_byte(owner + 1, offset);
+}
+
+static bool is_in_state(const struct state *state, int side,
+			const struct picture *picture)
+{
+	const uint64_t common = BLOCKS * BLOCK;
+	int tail = side ^ state->tails_swapped;
+	uint64_t i;
+
+	if (picture->size != common + tail_sizes[tail])
+		return false;
+	for (i = 0; i < common; i++)
+		if (picture->bytes[i] !=
+		    byte_of(side ^ state->swapped[i / BLOCK], i))
+			return false;
+	for (; i < picture->size; i++)
+		if (picture->bytes[i] != byte_of(tail, i))
+			return false;
+	return true;
+}
+
+static void write_file(const char *name, int owner)
+{
+	const struct file_spec plain = {
+		SHAPE_PLAIN, BLOCKS * BLOCK + tail_sizes[owner],
+	};
+	int fd = make_file(name, plain, owner + 1);
+	unsigned int i;
+
+	for (i = 0; owner == 0 && i < BLOCKS; i += GAP)
+		assert_int_equal(fallocate(fd, FALLOC_FL_PUNCH_HOLE |
+					   FALLOC_FL_KEEP_SIZE, i * BLOCK, BLOCK), 0);
+	assert_int_equal(fsync(fd), 0);
+	close(fd);
+}
+
+static void open_pair(int fd[2])
+{
+	fd[0] = open_path(path_of("file1"), O_RDWR);
+	fd[1] = open_path(path_of("file2"), O_RDWR);
+}
+
+static int try_move(const int fd[2], const struct move *move)
+{
+	const struct exchrange_range range = {
+		.file1_fd	= fd[0],
+		.file2_fd	= fd[1],
+		.file1_offset	= move->from * BLOCK,
+		.file2_offset	= move->from * BLOCK,
+		.length		= (move->to - move->from) * BLOCK,
+		.flags		= move->flags,
+	};
+
+	return device_exchange(&range);
+}
+
+/* The child: exchanges until that fails, or it is told to stop. */
+static void exchange_until_error(unsigned int round)
+{
+	unsigned int number = 0;
+	int fd[2];
+
+	open_pair(fd);
+	while (!progress->error && !progress->stop) {
+		struct move move = move_of(round, ++number);
+
+		progress->begun = number;
+		progress->error = try_move(fd, &move);
+		if (progress->error)
+			break;
+		progress->done = number;
+		if (move.flags & EXCHRANGE_DSYNC)
+			progress->durable = number;
+	}
+	_exit(0);
+}
+
+static void set_table(const char *table)
+{
+	assert_int_equal(run("DISK=%s; SECTORS=$(blockdev --getsz $DISK)"
+			     " && dmsetup load " NAME " --table \"%s\""
+			     " && dmsetup suspend --nolockfs " NAME
+			     " && dmsetup resume " NAME, disk, table), 0);
+}
+
+/* Half of what is sent to the device comes back with an error. */
+static void fail_requests(bool fail)
+{
+	assert_int_equal(run("cd " REQUEST " && echo 1 >interval && echo -1 >times"
+			     " && echo 0 >verbose && echo %d >probability"
+			     " && echo %d >/sys/block/$(basename $(readlink -f $SCRATCH_DEV1))/make-it-fail",
+			     fail ? 50 : 0, fail), 0);
+}
+
+static void begin_failing(const struct row *row)
+{
+	if (row->table)
+		set_table(row->table);
+	else
+		fail_requests(true);
+}
+
+static void end_failing(const struct row *row)
+{
+	if (row->table)
+		set_table("0 $SECTORS linear $DISK 0");
+	else
+		fail_requests(false);
+}
+
+static void forget_caches(void)
+{
+	int fd = open("/proc/sys/vm/drop_caches", O_WRONLY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, "3", 1), 1);
+	close(fd);
+}
+
+static double now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return time.tv_sec + time.tv_nsec / 1e9;
+}
+
+static bool has_ended(pid_t child)
+{
+	int status;
+
+	if (waitpid(child, &status, WNOHANG) != child)
+		return false;
+	if (!WIFEXITED(status) || WEXITSTATUS(status))
+		fail_msg("the child that exchanges ended with %#x", status);
+	return true;
+}
+
+/* A call that does not come back: what it waits for, and the good disk for the rest. */
+static void fail_hanging(const struct row *row, pid_t child)
+{
+	run("cat /proc/%d/stack /proc/%d/status >&2; false", child, child);
+	end_failing(row);
+	kill(child, SIGKILL);
+	fail_msg("move %u has not come back after %d s", progress->begun, HANG);
+}
+
+/*
+ * Where errors need not come, three seconds are enough; the call that is under way has
+ * to end in any case.
+ */
+static void wait_for_end(const struct row *row, pid_t child)
+{
+	double start = now();
+
+	while (!has_ended(child)) {
+		if (row->reads)
+			forget_caches();
+		if ((row->reads || row->drops) && now() - start > 3)
+			progress->stop = true;
+		if (now() - start > HANG)
+			fail_hanging(row, child);
+		poll(NULL, 0, 10);
+	}
+}
+
+/* At a random moment, after a random number of moves that were made. */
+static void wait_for_moment(unsigned int round, pid_t child)
+{
+	unsigned int moves = random_of(round, 1000001) % 40;
+	double start = now();
+
+	while (progress->done < moves) {
+		if (has_ended(child))
+			fail_msg("an error on a good disk: %s",
+				 strerror(progress->error));
+		if (now() - start > HANG)
+			fail_msg("%u of %u moves in %d s", progress->done, moves,
+				 HANG);
+		poll(NULL, 0, 1);
+	}
+	usleep(random_of(round, 1000002) % 30000);
+}
+
+/* The number of the state that the pair is in, from the @first to the @last move. */
+static int find_state(unsigned int round, const struct picture picture[2],
+		      unsigned int first, unsigned int last)
+{
+	struct state state = { };
+	unsigned int number;
+
+	for (number = 0; number <= last; number++) {
+		struct move move = move_of(round, number);
+
+		if (number > 0)
+			make_move(&state, &move);
+		if (number >= first && is_in_state(&state, 0, &picture[0]) &&
+		    is_in_state(&state, 1, &picture[1]))
+			return number;
+	}
+	return -1;
+}
+
+/* Whose each block is: of 1 or 2, or nobody's. */
+static void print_pair(const struct picture picture[2])
+{
+	int side, owner;
+	uint64_t i, j;
+
+	for (side = 0; side < 2; side++) {
+		print_message("# file%d, %llu bytes: ", side + 1,
+			      (unsigned long long)picture[side].size);
+		for (i = 0; i + BLOCK <= picture[side].size; i += BLOCK) {
+			for (owner = 0; owner < 2; owner++) {
+				for (j = i; j < i + BLOCK; j++)
+					if (picture[side].bytes[j] !=
+					    byte_of(owner, j))
+						break;
+				if (j == i + BLOCK)
+					break;
+			}
+			print_message("%c", "12?"[owner]);
+		}
+		print_message("\n# its blocks:          %.*s\n",
+			      (int)((picture[side].size + BLOCK - 1) / BLOCK),
+			      (const char *)picture[side].blocks);
+	}
+}
+
+static void check_pair(unsigned int round, unsigned int first, unsigned int last,
+		       struct tally *tally)
+{
+	struct picture picture[2];
+	int fd[2], found, i;
+
+	open_pair(fd);
+	for (i = 0; i < 2; i++) {
+		picture[i] = take_picture(fd[i]);
+		close(fd[i]);
+	}
+	found = find_state(round, picture, first, last);
+	if (found < 0) {
+		print_pair(picture);
+		fail_msg("round %u of seed %u: the pair is in none of the states %u to %u; is it in another: %d",
+			 round, seed, first, last,
+			 find_state(round, picture, 0, last));
+	}
+	tally->lost += last - found;
+	drop_picture(&picture[0]);
+	drop_picture(&picture[1]);
+}
+
+/* And the file system does its work again. */
+static void check_it_works(void)
+{
+	const struct move all = {
+		.to = BLOCKS, .flags = EXCHRANGE_TO_EOF | EXCHRANGE_DSYNC,
+	};
+	int fd[2];
+
+	open_pair(fd);
+	assert_int_equal(try_move(fd, &all), 0);
+	assert_int_equal(pwrite(fd[0], "new", 3, 0), 3);
+	assert_int_equal(fsync(fd[0]), 0);
+	close(fd[0]);
+	close(fd[1]);
+}
+
+static void count_error(const struct row *row, unsigned int round,
+			struct tally *tally)
+{
+	int error = progress->error;
+
+	if (error == 0 && (row->reads || row->drops))
+		tally->none++;
+	else if (error == EIO || error == EROFS)
+		tally->errors[error == EROFS]++;
+	else
+		fail_msg("round %u of seed %u: move %u has the answer %s", round,
+			 seed, progress->begun, strerror(error));
+	tally->moves += progress->done;
+}
+
+static void run_round(const struct row *row, unsigned int round,
+		      struct tally *tally)
+{
+	unsigned int durable;
+	pid_t child;
+
+	write_file("file1", 0);
+	write_file("file2", 1);
+	assert_int_equal(run("sync -f " SCRATCH), 0);
+	memset(progress, 0, sizeof(*progress));
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0)
+		exchange_until_error(round);
+
+	wait_for_moment(round, child);
+	durable = progress->durable;
+	begin_failing(row);
+	wait_for_end(row, child);
+	/* Of a disk that lies, nothing is durable any more. */
+	if (!row->drops)
+		durable = progress->durable;
+	unmount_scratch();
+	end_failing(row);
+	check_scratch();
+	check_pair(round, durable, progress->begun, tally);
+	check_it_works();
+	count_error(row, round, tally);
+}
+
+/* What a test that failed has left. */
+static void clear_away(const struct row *row)
+{
+	end_failing(row);
+	assert_int_equal(run("! mountpoint -q " SCRATCH " || umount " SCRATCH), 0);
+}
+
+static void test_row(void **state)
+{
+	const struct row *row = *state;
+	struct tally tally = { };
+	unsigned int round, index = row - rows;
+
+	if (!row->table && access(REQUEST, W_OK)) {
+		print_message("# skipped: this kernel has no %s (FAIL_MAKE_REQUEST)\n",
+			      REQUEST);
+		skip();
+	}
+	print_message("# %s: seed %u\n", row->name, seed);
+	clear_away(row);
+	enter_scratch(kind->mkfs, "defaults");
+	/* So that btrfs's tree has leaves, which can leave the cache. */
+	assert_int_equal(run("cd " SCRATCH " && touch $(seq 500)"), 0);
+	for (round = 0; round < ROUNDS; round++)
+		run_round(row, index * 1000 + round, &tally);
+	leave_scratch();
+	print_message("# %s: %u rounds: %u EIO, %u EROFS, %u without an error; %u moves made, %u undone; each pair whole\n",
+		      row->name, ROUNDS, tally.errors[0], tally.errors[1],
+		      tally.none, tally.moves, tally.lost);
+}
+
+static int set_up(void **state)
+{
+	const char *wanted = getenv("EXCHRANGE_SEED");
+
+	(void)state;
+	seed = wanted ? strtoul(wanted, NULL, 10) : (unsigned int)time(NULL);
+	disk = getenv("SCRATCH_DEV1");
+	assert_non_null(disk);
+	progress = mmap(NULL, sizeof(*progress), PROT_READ | PROT_WRITE,
+			MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(progress, MAP_FAILED);
+	assert_int_equal(run("mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug"), 0);
+	assert_int_equal(run("modprobe dm_mod && modprobe dm_flakey && dmsetup create " NAME
+			     " --table \"0 $(blockdev --getsz %s) linear %s 0\""
+			     /* Where there is no udev to make its node. */
+			     " && dmsetup mknodes " NAME,
+			     disk, disk), 0);
+	return setenv("SCRATCH_DEV1", "/dev/mapper/" NAME, 1);
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	return run("dmsetup remove " NAME);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct table table = {
+		.group		= "disk errors",
+		.rows		= rows,
+		.row_size	= sizeof(rows[0]),
+		.row_count	= COUNT(rows),
+		.test		= test_row,
+		.setup		= set_up,
+		.teardown	= tear_down,
+	};
+
+	start(argc, argv);
+	return run_table(&table);
+}
