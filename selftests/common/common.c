@@ -28,7 +28,8 @@ static const struct kind kinds[] = {
 		.device		= "$XFS_DEV",
 		.mkfs		= "mkfs.xfs -q -f -i exchange=1",
 		.mkfs_small	= "mkfs.xfs -q -f -i exchange=1 -d size=300m",
-		.check		= "xfs_repair -n",
+		/* One thread less to wait for. */
+		.check		= "xfs_repair -n -P",
 	}, {
 		.name		= "btrfs",
 		.magic		= BTRFS_SUPER_MAGIC,
