@@ -154,7 +154,7 @@ static void judge_point(const struct log *log, const struct states *states,
 		verdict = judge(states, promise_of(log, point));
 		tally->verdicts[verdict]++;
 		unmount();
-		tally->broken += run("%s " POINT_DISK, kind->check) != 0;
+		tally->broken += run("%s %s", kind->check, point_disk) != 0;
 	}
 	drop_point();
 }
@@ -264,7 +264,7 @@ static int show_point(const struct workload *workload)
 	make_point(&log, point);
 	error = mount_point_disk();
 	if (error) {
-		fprintf(stderr, "crash: " POINT_DISK ": %s\n", strerror(error));
+		fprintf(stderr, "crash: %s: %s\n", point_disk, strerror(error));
 		return 1;
 	}
 	printf("the pair is %s; it is in " CRASH_MOUNT "\n",
@@ -337,7 +337,7 @@ static const struct workload *parse(int argc, char **argv)
 			usage();
 	}
 	/* So that there are as many. */
-	round_factor = at ? MAX_ROUND_FACTOR : 1 + points_each / 20;
+	round_factor = at ? MAX_ROUND_FACTOR : 1 + points_each / 12;
 	if (round_factor > MAX_ROUND_FACTOR)
 		round_factor = MAX_ROUND_FACTOR;
 	if (!points_each || optind != argc - 1 || (at && !workload))

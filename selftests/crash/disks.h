@@ -9,8 +9,10 @@
 
 #include "log.h"
 
-#define POINT_DISK	"/dev/mapper/exchrange-point"
 #define CRASH_MOUNT	"/mnt/crash"
+
+/* The crash point's, between make_point() and drop_point(). */
+extern char point_disk[32];
 
 void load_disks(void);
 

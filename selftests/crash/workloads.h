@@ -57,7 +57,7 @@ struct states make_states(const struct workload *workload);
 void drop_states(struct states *states);
 
 /* By what the rounds of each workload are multiplied. */
-#define MAX_ROUND_FACTOR	8
+#define MAX_ROUND_FACTOR	16
 extern unsigned int round_factor;
 
 /* XFS's own ioctl instead of the device. */
