@@ -245,19 +245,21 @@ static int has_inline(const struct file_range *range)
 }
 
 /*
- * Writes the one sector of an inline file as a regular extent.  btrfs never makes
- * an inline extent of a file that may have preallocated ones.
+ * Zeroes @length bytes of a sector, or what is before them (@front), and writes it as a
+ * regular extent: btrfs never makes an inline one of a file that may have preallocated
+ * ones.
  */
-static int write_regular(struct btrfs_inode *inode)
+static int rewrite_sector(struct btrfs_inode *inode, loff_t from, loff_t length,
+			  int front)
 {
+	u32 sectorsize = inode->root->fs_info->sectorsize;
 	u32 flags = inode->flags & BTRFS_INODE_PREALLOC;
 	int error;
 
 	inode->flags |= BTRFS_INODE_PREALLOC;
-	/* Nothing is truncated: the zeroes begin and end at the sector's start. */
-	error = btrfs_truncate_block(inode, 0, 1, 1) ?:
-		btrfs_wait_ordered_range(inode, 0,
-					 inode->root->fs_info->sectorsize);
+	error = btrfs_truncate_block(inode, from, length, front) ?:
+		btrfs_wait_ordered_range(inode, round_down(from, sectorsize),
+					 sectorsize);
 	if (!flags)
 		inode->flags &= ~BTRFS_INODE_PREALLOC;
 	return error;
@@ -276,7 +278,8 @@ static int split_inline(const struct btrfs_exchange *exchange)
 	for (i = 0; i < 2; i++) {
 		ret = has_inline(&exchange->range[i]);
 		if (ret > 0)
-			ret = write_regular(exchange->range[i].inode) ?:
+			/* Of no bytes: nothing changes. */
+			ret = rewrite_sector(exchange->range[i].inode, 0, 1, 1) ?:
 			      has_inline(&exchange->range[i]);
 		if (ret)
 			return ret < 0 ? ret : -EOPNOTSUPP;
@@ -284,42 +287,45 @@ static int split_inline(const struct btrfs_exchange *exchange)
 	return 0;
 }
 
-static int has_data(struct btrfs_inode *inode, u64 block, u32 sectorsize)
+/* Whether the sector at @offset of a range has data, and no hole or preallocation. */
+static int has_data(const struct file_range *range, u64 offset)
 {
-	const struct file_range range = {
-		.inode		= inode,
-		.start		= block,
-		.length		= sectorsize,
+	const struct file_range written = {
+		.inode		= range->inode,
+		.start		= range->start,
+		.length		= range->length,
 		.written_only	= true,
 	};
+	u32 sectorsize = range->inode->root->fs_info->sectorsize;
 	struct extent_count count = { };
 	int error;
 
-	error = count_extents(&range, 0, range.length, &count);
+	error = count_extents(&written, offset, offset + sectorsize, &count);
 	return error ?: count.extents > 0;
 }
 
 /*
- * What a file's last block has behind the end on the disk may be anything.  Where file2
- * grows and may keep that block, since file1 has a hole there, it becomes zeroes first,
- * as a truncate to a larger size makes it.  A hole stays one.
+ * What a file's last sector has behind the end on the disk may be anything.  Where file2
+ * grows and keeps that sector, since file1 has a hole there, it becomes zeroes first, as
+ * a truncate to a larger size makes it.  A hole stays one.
  */
-static int zero_last_block(const struct btrfs_exchange *exchange)
+static int zero_last_sector(const struct btrfs_exchange *exchange)
 {
-	struct btrfs_inode *inode = exchange->range[1].inode;
-	u32 sectorsize = inode->root->fs_info->sectorsize;
-	loff_t size = i_size_read(&inode->vfs_inode);
-	u64 block = round_down(size, sectorsize);
+	const struct file_range *range = exchange->range;
+	loff_t size = i_size_read(inode_of(exchange, 1));
+	u64 sector = round_down(size, range[1].inode->root->fs_info->sectorsize);
 	int ret;
 
-	if (!exchange->range[0].written_only || exchange->new_size[1] <= size ||
-	    block == size)
+	if (!range[0].written_only || exchange->new_size[1] <= size ||
+	    sector == size)
 		return 0;
-	ret = has_data(inode, block, sectorsize);
+	ret = has_data(&range[0], sector - range[1].start);
+	if (ret)
+		return ret < 0 ? ret : 0;
+	ret = has_data(&range[1], sector - range[1].start);
 	if (ret <= 0)
 		return ret;
-	return btrfs_truncate_block(inode, size, 0, 0) ?:
-	       btrfs_wait_ordered_range(inode, block, sectorsize);
+	return rewrite_sector(range[1].inode, size, 0, 0);
 }
 
 static void drop_pages(const struct file_range *range, u64 from, u64 to)
@@ -402,7 +408,7 @@ static int check_and_exchange(struct btrfs_exchange *exchange,
 	if (error)
 		return error;
 	if (!(request->flags & EXCHRANGE_DRY_RUN)) {
-		error = split_inline(exchange) ?: zero_last_block(exchange);
+		error = split_inline(exchange) ?: zero_last_sector(exchange);
 		if (error)
 			return error;
 	}

@@ -12,7 +12,8 @@
  * XFS frees no such blocks of a file with XFS_DIFLAG_PREALLOC.  Both files have
  * it from before the exchange, in the log too, until after it.
  */
-#include <linux/list.h>
+#include <linux/filelock.h>
+#include <linux/hashtable.h>
 #include <linux/slab.h>
 
 #include "../private_symbols.h"
@@ -43,27 +44,25 @@ void xfs_keep_tails_stop(void)
 
 /* An inode that has the flag for exchanges that are under way. */
 struct kept_inode {
-	struct list_head	list;
+	struct hlist_node	node;
 	struct inode		*inode;
 	unsigned int		users;	/* under the inode lock */
 	bool			ours;	/* it did not have it before */
 };
 
-static LIST_HEAD(kept_inodes);
-static DEFINE_SPINLOCK(kept_lock);	/* of the list; inside the inode lock */
+static DEFINE_HASHTABLE(kept_inodes, 8);
+static DEFINE_SPINLOCK(kept_lock);	/* of the table; inside the inode lock */
 
 static struct kept_inode *find_kept(const struct inode *inode)
 {
-	struct kept_inode *kept;
+	struct kept_inode *kept, *found = NULL;
 
 	spin_lock(&kept_lock);
-	list_for_each_entry(kept, &kept_inodes, list)
+	hash_for_each_possible(kept_inodes, kept, node, (unsigned long)inode)
 		if (kept->inode == inode)
-			break;
-	if (list_entry_is_head(kept, &kept_inodes, list))
-		kept = NULL;
+			found = kept;
 	spin_unlock(&kept_lock);
-	return kept;
+	return found;
 }
 
 /*
@@ -95,6 +94,11 @@ static int keep_locked(struct inode *inode, struct kept_inode **new)
 	struct kept_inode *kept = find_kept(inode);
 	int error;
 
+	/* What XFS would answer after it: then there is nothing to keep. */
+	if (IS_IMMUTABLE(inode))
+		return -EPERM;
+	if (IS_SWAPFILE(inode))
+		return -ETXTBSY;
 	if (kept) {
 		kept->users++;
 		return 0;
@@ -107,7 +111,7 @@ static int keep_locked(struct inode *inode, struct kept_inode **new)
 	if (error)
 		return error;
 	spin_lock(&kept_lock);
-	list_add(&kept->list, &kept_inodes);
+	hash_add(kept_inodes, &kept->node, (unsigned long)inode);
 	spin_unlock(&kept_lock);
 	*new = NULL;
 	return 0;
@@ -115,7 +119,7 @@ static int keep_locked(struct inode *inode, struct kept_inode **new)
 
 static int keep(struct file *file)
 {
-	struct kept_inode *new = kmalloc(sizeof(*new), GFP_KERNEL);
+	struct kept_inode *new = kmalloc(sizeof(*new), GFP_KERNEL_ACCOUNT);
 	struct inode *inode = file_inode(file);
 	int error;
 
@@ -130,10 +134,18 @@ static int keep(struct file *file)
 	return error;
 }
 
+/* A pNFS client that was given blocks meanwhile needs the flag for them. */
+static bool has_layout(const struct inode *inode)
+{
+	struct file_lock_context *context = locks_inode_context(inode);
+
+	return context && !list_empty_careful(&context->flc_lease);
+}
+
 /*
  * A preallocation that somebody else makes meanwhile loses the flag here too: then XFS
  * may free what it has behind the end of the file, as if it had never been made.
- * Where the flag cannot be cleared, the file system is shut down.
+ * Of no blocks, the transaction fails only where the file system has shut down.
  */
 static void release(struct file *file)
 {
@@ -147,9 +159,9 @@ static void release(struct file *file)
 		kept = NULL;
 	} else {
 		spin_lock(&kept_lock);
-		list_del(&kept->list);
+		hash_del(&kept->node);
 		spin_unlock(&kept_lock);
-		if (kept->ours)
+		if (kept->ours && !has_layout(inode))
 			log_flag(XFS_I(inode), false);
 	}
 	inode_unlock(inode);
@@ -168,6 +180,14 @@ static int keep_both(const struct exchange_request *request)
 	if (error)
 		release(request->file1);
 	return error;
+}
+
+/* Without the feature XFS refuses, and nothing needs to be kept. */
+static bool can_exchange(const struct file *file)
+{
+	const struct xfs_mount *mp = XFS_I(file_inode(file))->i_mount;
+
+	return mp->m_sb.sb_features_incompat & XFS_SB_FEAT_INCOMPAT_EXCHRANGE;
 }
 
 /* Why an exchange with TO_EOF cannot be made safe, or EXCHRANGE_REASON_NONE. */
@@ -194,6 +214,11 @@ int xfs_keep_tails(struct exchange_request *request,
 
 	if (private_symbols_get(&xfs_symbols, owner) != EXCHRANGE_REASON_NONE)
 		return -EOPNOTSUPP;
+	if (request->flags & EXCHRANGE_DRY_RUN || !can_exchange(request->file2)) {
+		error = submit(request);
+		private_symbols_put(owner);
+		return error;
+	}
 	error = keep_both(request);
 	if (!error) {
 		error = submit(request);

@@ -85,18 +85,24 @@ static int hand_on(struct exchange_request *request)
 {
 	int error;
 
-	error = xfs_ioctl(request->file2, xfs_command(request->operation),
-			  request->argument);
+	error = vfs_ioctl(request->file2, xfs_command(request->operation),
+			  (unsigned long)request->argument);
 	return error == -ENOTTY ? -EOPNOTSUPP : error;
 }
 
 static int xfs_submit(struct exchange_request *request)
 {
+	int error;
+
 	trace_exchrange_backend(request, EXCHRANGE_BACKEND_XFS);
+	error = security_file_ioctl(request->file2,
+				    xfs_command(request->operation),
+				    (unsigned long)request->argument);
+	if (error)
+		return error;
 	if (request->operation == EXCHANGE_OPERATION_START_COMMIT ||
 	    !(request->flags & EXCHRANGE_TO_EOF))
 		return hand_on(request);
-	/* A dry run too, though it needs none: it answers what the exchange would. */
 	return xfs_keep_tails(request, hand_on);
 }
 

@@ -29,6 +29,7 @@
 
 /* Of the log's and the disk's format: fs/xfs/libxfs/xfs_{format,log_format}.h. */
 #define XFS_DIFLAG_PREALLOC	BIT(1)
+#define XFS_SB_FEAT_INCOMPAT_EXCHRANGE	BIT(6)
 #define XFS_ILOG_CORE		0x001
 #define XFS_ILOCK_EXCL		BIT(2)
 
