@@ -39,6 +39,38 @@ static const char *mount_options(void)
 	return is_btrfs() ? "nodiscard" : "";
 }
 
+/*
+ * What is done for each crash point and each exchange: a dmsetup each time would take a
+ * third of all the time.
+ */
+struct dm_call {
+	struct dm_ioctl			head;
+	union {
+		struct {
+			struct dm_target_spec	target;
+			char			parameters[128];
+		};
+		struct {
+			struct dm_target_msg	message;
+			char			text[64];
+		};
+	};
+};
+
+static int device_mapper(const char *name, unsigned long command,
+			 struct dm_call *call)
+{
+	static int control = -1;
+
+	if (control < 0)
+		control = open_path("/dev/" DM_DIR "/" DM_CONTROL_NODE, O_RDWR);
+	call->head.version[0] = DM_VERSION_MAJOR;
+	call->head.data_size = sizeof(*call);
+	call->head.data_start = offsetof(struct dm_call, target);
+	snprintf(call->head.name, sizeof(call->head.name), "exchrange-%s", name);
+	return ioctl(control, command, call) ? errno : 0;
+}
+
 void start_recording(void)
 {
 	brought = 0;
@@ -55,13 +87,13 @@ void start_recording(void)
 
 void mark(const char *format, ...)
 {
-	char text[64];
+	struct dm_call call = { .text = "mark " };
 	va_list arguments;
 
 	va_start(arguments, format);
-	vsnprintf(text, sizeof(text), format, arguments);
+	vsnprintf(call.text + 5, sizeof(call.text) - 5, format, arguments);
 	va_end(arguments);
-	assert_int_equal(run("dmsetup message exchrange-log 0 mark %s", text), 0);
+	assert_int_equal(device_mapper("log", DM_TARGET_MSG, &call), 0);
 }
 
 void stop_recording(void)
@@ -71,34 +103,11 @@ void stop_recording(void)
 			     "dmsetup remove --retry exchrange-work"), 0);
 }
 
-/*
- * The crash point's disk is made and removed so often that a dmsetup each time would
- * take a third of all the time.
- */
-struct dm_call {
-	struct dm_ioctl		head;
-	struct dm_target_spec	target;
-	char			parameters[128];
-};
-
-static int device_mapper(unsigned long command, struct dm_call *call)
-{
-	static int control = -1;
-
-	if (control < 0)
-		control = open_path("/dev/" DM_DIR "/" DM_CONTROL_NODE, O_RDWR);
-	call->head.version[0] = DM_VERSION_MAJOR;
-	call->head.data_size = sizeof(*call);
-	call->head.data_start = offsetof(struct dm_call, target);
-	snprintf(call->head.name, sizeof(call->head.name), "exchrange-point");
-	return ioctl(control, command, call) ? errno : 0;
-}
-
 static void make_point_disk(void)
 {
 	struct dm_call call = { };
 
-	assert_int_equal(device_mapper(DM_DEV_CREATE, &call), 0);
+	assert_int_equal(device_mapper("point", DM_DEV_CREATE, &call), 0);
 	/* As the kernel encodes it: the low byte is the minor's. */
 	snprintf(point_disk, sizeof(point_disk), "/dev/dm-%u",
 		 (unsigned int)call.head.dev & 0xff);
@@ -110,10 +119,10 @@ static void make_point_disk(void)
 	};
 	snprintf(call.parameters, sizeof(call.parameters), "%s /dev/ram1 N 8",
 		 getenv("SCRATCH_DEV1"));
-	assert_int_equal(device_mapper(DM_TABLE_LOAD, &call), 0);
+	assert_int_equal(device_mapper("point", DM_TABLE_LOAD, &call), 0);
 	call = (struct dm_call) { };
 	/* Not suspended: resumed. */
-	assert_int_equal(device_mapper(DM_DEV_SUSPEND, &call), 0);
+	assert_int_equal(device_mapper("point", DM_DEV_SUSPEND, &call), 0);
 }
 
 void make_point(const struct log *log, struct crash_point point)
@@ -143,7 +152,7 @@ void drop_point(void)
 	for (tries = 0; tries < 500; tries++) {
 		struct dm_call call = { };
 
-		error = device_mapper(DM_DEV_REMOVE, &call);
+		error = device_mapper("point", DM_DEV_REMOVE, &call);
 		if (error != EBUSY)
 			break;
 		usleep(10000);
