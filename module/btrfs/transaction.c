@@ -19,6 +19,7 @@
  * writing; no ordered extent is pending in the ranges, and nothing of what is going
  * to move is in the page cache.
  */
+#include <linux/sched.h>
 #include <linux/slab.h>
 
 #include "../trace.h"
@@ -635,6 +636,19 @@ int btrfs_exchange_extents(struct btrfs_exchange *exchange)
 	return error ?: end_error;
 }
 
+/* The exchange is done: an answer that memory is short would say that it is not. */
+static struct btrfs_trans_handle *attach_nofail(struct btrfs_root *root)
+{
+	struct btrfs_trans_handle *trans;
+
+	for (;;) {
+		trans = btrfs_attach_transaction_barrier(root);
+		if (trans != ERR_PTR(-ENOMEM))
+			return trans;
+		schedule_timeout_uninterruptible(1);
+	}
+}
+
 /*
  * Returns when the transaction of the exchange is on stable storage, without a lock.
  * An fsync would not do: of a file without a name it writes nothing.
@@ -643,7 +657,7 @@ int btrfs_exchange_commit(const struct btrfs_exchange *exchange)
 {
 	struct btrfs_trans_handle *trans;
 
-	trans = btrfs_attach_transaction_barrier(exchange->range[0].inode->root);
+	trans = attach_nofail(exchange->range[0].inode->root);
 	if (IS_ERR(trans))
 		/* None is running: that of the exchange has been committed. */
 		return PTR_ERR(trans) == -ENOENT ? 0 : PTR_ERR(trans);
