@@ -636,30 +636,33 @@ int btrfs_exchange_extents(struct btrfs_exchange *exchange)
 	return error ?: end_error;
 }
 
-/* The exchange is done: an answer that memory is short would say that it is not. */
-static struct btrfs_trans_handle *attach_nofail(struct btrfs_root *root)
+/* Commits the transaction that is running, if any. */
+static int commit_running(struct btrfs_root *root)
 {
 	struct btrfs_trans_handle *trans;
 
-	for (;;) {
-		trans = btrfs_attach_transaction_barrier(root);
-		if (trans != ERR_PTR(-ENOMEM))
-			return trans;
-		schedule_timeout_uninterruptible(1);
-	}
+	trans = btrfs_attach_transaction_barrier(root);
+	if (IS_ERR(trans))
+		/* None is running: that of the exchange has been committed. */
+		return PTR_ERR(trans) == -ENOENT ? 0 : PTR_ERR(trans);
+	return btrfs_commit_transaction(trans);
 }
 
 /*
  * Returns when the transaction of the exchange is on stable storage, without a lock.
  * An fsync would not do: of a file without a name it writes nothing.
+ *
+ * The exchange is done: -ENOMEM would say that it is not.  So there is no such answer
+ * here; once btrfs has aborted the transaction it is -EROFS.
  */
 int btrfs_exchange_commit(const struct btrfs_exchange *exchange)
 {
-	struct btrfs_trans_handle *trans;
+	int error;
 
-	trans = attach_nofail(exchange->range[0].inode->root);
-	if (IS_ERR(trans))
-		/* None is running: that of the exchange has been committed. */
-		return PTR_ERR(trans) == -ENOENT ? 0 : PTR_ERR(trans);
-	return btrfs_commit_transaction(trans);
+	while (true) {
+		error = commit_running(exchange->range[0].inode->root);
+		if (error != -ENOMEM)
+			return error;
+		schedule_timeout_uninterruptible(1);
+	}
 }
