@@ -388,6 +388,15 @@ static void check_aborted(const struct row *row, struct pair *pair,
 	drop_pictures(now);
 }
 
+/* That a page could not be written is told once, to whoever asks first. */
+static void take_write_errors(const struct row *row, const struct pair *pair)
+{
+	int i;
+
+	for (i = 0; i < 2 && row->options & (DIRTY | WRITES); i++)
+		fsync(pair->fd[i]);
+}
+
 /* false: the call needs less than @n allocations. */
 static bool try_nth(const struct row *row, struct pair *pair, unsigned int n,
 		    struct tally *tally)
@@ -401,6 +410,7 @@ static bool try_nth(const struct row *row, struct pair *pair, unsigned int n,
 		return false;
 	}
 	tally->failed++;
+	take_write_errors(row, pair);
 	if (!takes_a_write()) {
 		check_aborted(row, pair, n, error);
 		tally->aborted++;
