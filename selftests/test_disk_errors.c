@@ -220,7 +220,7 @@ static void fail_requests(bool fail)
 {
 	assert_int_equal(run("cd " REQUEST " && echo 1 >interval && echo -1 >times"
 			     " && echo 0 >verbose && echo %d >probability"
-			     " && echo %d >/sys/block/$(basename $(readlink -f $SCRATCH_DEV1))/make-it-fail",
+			     " && echo %d >/sys/dev/block/$(stat -Lc %%Hr:%%Lr $SCRATCH_DEV1)/make-it-fail",
 			     fail ? 50 : 0, fail), 0);
 }
 
