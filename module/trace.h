@@ -6,6 +6,8 @@
  *	exchrange_backend	it passed the checks, and goes to this back end
  *	exchrange_btrfs_prepare	the extents of both ranges, and the metadata reserved
  *	exchrange_btrfs_transaction	the transaction, and what of that it left
+ *	exchrange_xfs_plan	the pieces of both ranges, what they take of log and disk
+ *	exchrange_xfs_transaction	the first transaction, and what of that it used
  *	exchrange_result	its answer, and how long it took
  */
 #undef TRACE_SYSTEM
@@ -121,6 +123,61 @@ TRACE_EVENT(exchrange_btrfs_transaction,
 		      MAJOR(__entry->dev), MINOR(__entry->dev), __entry->ino2,
 		      __entry->transid, __entry->reserved, __entry->left,
 		      __entry->error)
+);
+
+TRACE_EVENT(exchrange_xfs_plan,
+	    TP_PROTO(const struct exchange_request *request, u64 pieces,
+		     u64 replaced1, u64 replaced2, u64 log_bytes, u64 log_limit,
+		     u64 blocks, int error),
+	    TP_ARGS(request, pieces, replaced1, replaced2, log_bytes, log_limit,
+		    blocks, error),
+	    TP_STRUCT__entry(__field(dev_t, dev)
+			     __field(u64, ino2)
+			     __field(u64, pieces)
+			     __field(u64, replaced1)
+			     __field(u64, replaced2)
+			     __field(u64, log_bytes)
+			     __field(u64, log_limit)
+			     __field(u64, blocks)
+			     __field(int, error)),
+	    TP_fast_assign(__entry->dev = file_inode(request->file2)->i_sb->s_dev;
+			   __entry->ino2 = file_inode(request->file2)->i_ino;
+			   __entry->pieces = pieces;
+			   __entry->replaced1 = replaced1;
+			   __entry->replaced2 = replaced2;
+			   __entry->log_bytes = log_bytes;
+			   __entry->log_limit = log_limit;
+			   __entry->blocks = blocks;
+			   __entry->error = error;),
+	    TP_printk("dev %d:%d ino2 0x%llx pieces %llu replaced %llu %llu log %llu of %llu blocks %llu error %d",
+		      MAJOR(__entry->dev), MINOR(__entry->dev), __entry->ino2,
+		      __entry->pieces, __entry->replaced1,
+		      __entry->replaced2, __entry->log_bytes,
+		      __entry->log_limit, __entry->blocks, __entry->error)
+);
+
+TRACE_EVENT(exchrange_xfs_transaction,
+	    TP_PROTO(const struct exchange_request *request, u64 log_bytes,
+		     u64 log_used, u64 blocks, u64 blocks_used, int error),
+	    TP_ARGS(request, log_bytes, log_used, blocks, blocks_used, error),
+	    TP_STRUCT__entry(__field(dev_t, dev)
+			     __field(u64, ino2)
+			     __field(u64, log_bytes)
+			     __field(u64, log_used)
+			     __field(u64, blocks)
+			     __field(u64, blocks_used)
+			     __field(int, error)),
+	    TP_fast_assign(__entry->dev = file_inode(request->file2)->i_sb->s_dev;
+			   __entry->ino2 = file_inode(request->file2)->i_ino;
+			   __entry->log_bytes = log_bytes;
+			   __entry->log_used = log_used;
+			   __entry->blocks = blocks;
+			   __entry->blocks_used = blocks_used;
+			   __entry->error = error;),
+	    TP_printk("dev %d:%d ino2 0x%llx log %llu used %llu blocks %llu used %llu error %d",
+		      MAJOR(__entry->dev), MINOR(__entry->dev), __entry->ino2,
+		      __entry->log_bytes, __entry->log_used, __entry->blocks,
+		      __entry->blocks_used, __entry->error)
 );
 
 TRACE_EVENT(exchrange_result,

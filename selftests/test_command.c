@@ -223,7 +223,7 @@ static const struct wrong {
 	{ "swap a readonly/b", 1, "readonly/b: is on a read-only file system",
 	  "remount,rw" },
 	{ "swap /tmp/other /tmp/other2", 1, "there is no back end for tmpfs",
-	  "exchange=1" },
+	  "XFS or a btrfs" },
 
 	/* Which range is wrong, and how */
 	{ "swap --offset1 2m a b", 1, "a: --offset1 2097152 is past its end",
@@ -397,7 +397,7 @@ static void test_query_json(void **state)
 	assert_string_equal(member(json_object_array_get_idx(array, 0), "file"),
 			    "a \"quoted\"\nname");
 	assert_string_equal(member(json_object_array_get_idx(array, 0), "backend"),
-			    kind->name);
+			    kind->backend_name);
 	assert_string_equal(member(json_object_array_get_idx(array, 0), "route"),
 			    "device");
 	assert_string_equal(member(json_object_array_get_idx(array, 0), "alignment"),

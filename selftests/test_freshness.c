@@ -109,6 +109,12 @@ static bool change_in_a_tick(const struct way *way, const struct row *row,
 	return row->dirty || same_stat_times(&before, &after);
 }
 
+/* One transaction of ours on XFS: START_COMMIT lets a tick pass, so there is no such change. */
+static bool waits_for_clock(void)
+{
+	return kind->backend == EXCHRANGE_BACKEND_XFS_TRANSACTION;
+}
+
 static int commit_in_a_tick(const struct way *way, const struct row *row,
 			    bool *same_tick)
 {
@@ -125,7 +131,8 @@ static int commit_in_a_tick(const struct way *way, const struct row *row,
 		scene.mapping = mmap(NULL, BLOCK, PROT_READ | PROT_WRITE,
 				     MAP_SHARED, scene.fd2, 0);
 		assert_ptr_not_equal(scene.mapping, MAP_FAILED);
-		*same_tick = change_in_a_tick(way, row, &scene, &commit);
+		*same_tick = change_in_a_tick(way, row, &scene, &commit) ||
+			     waits_for_clock();
 		error = *same_tick ? way->commit(&commit) : 0;
 		munmap(scene.mapping, BLOCK);
 		close(scene.other);
@@ -138,7 +145,7 @@ static int commit_in_a_tick(const struct way *way, const struct row *row,
 static void test_row(void **state)
 {
 	const struct row *row = *state;
-	int error, expected = is_btrfs() ? EBUSY : 0;
+	int error, expected = kind->alone ? 0 : EBUSY;
 	bool same_tick;
 
 	error = commit_in_a_tick(&through_device, row, &same_tick);

@@ -18,7 +18,6 @@
  * Two locks of a kind are taken in the order that the VFS and btrfs have for
  * them.  User memory is not touched in between.
  */
-#include <linux/fsnotify.h>
 #include <linux/magic.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
@@ -415,14 +414,6 @@ static int check_and_exchange(struct btrfs_exchange *exchange,
 	return exchange_locked(exchange);
 }
 
-static bool must_be_durable(const struct exchange_request *request)
-{
-	return request->flags & EXCHRANGE_DSYNC ||
-	       (request->file1->f_flags | request->file2->f_flags) & O_SYNC ||
-	       IS_SYNC(file_inode(request->file1)) ||
-	       IS_SYNC(file_inode(request->file2));
-}
-
 /* After the exchange, without a lock. */
 static int finish(const struct btrfs_exchange *exchange)
 {
@@ -431,19 +422,11 @@ static int finish(const struct btrfs_exchange *exchange)
 
 	if (request->flags & EXCHRANGE_DRY_RUN)
 		return 0;
-	if (must_be_durable(request) && request->length)
+	if (exchange_must_be_durable(request) && request->length)
 		error = btrfs_exchange_commit(exchange);
-	fsnotify_modify(request->file1);
-	if (request->file1 != request->file2)
-		fsnotify_modify(request->file2);
+	exchange_notify(request);
 	btrfs_btree_balance_dirty(exchange->range[0].inode->root->fs_info);
 	return error;
-}
-
-/* Asks the security modules, as for a write. */
-static int verify_area(struct file *file, loff_t offset)
-{
-	return rw_verify_area(WRITE, file, &offset, 0);
 }
 
 static int btrfs_exchange(struct exchange_request *request,
@@ -452,8 +435,7 @@ static int btrfs_exchange(struct exchange_request *request,
 	struct btrfs_exchange *exchange;
 	int error;
 
-	error = verify_area(request->file1, request->file1_offset) ?:
-		verify_area(request->file2, request->file2_offset);
+	error = exchange_verify_areas(request);
 	if (error)
 		return error;
 	exchange = kzalloc(sizeof(*exchange), GFP_KERNEL);

@@ -16,31 +16,8 @@
 #include <linux/hashtable.h>
 #include <linux/slab.h>
 
-#include "../private_symbols.h"
-#include "keep_tails.h"
+#include "exchange.h"
 #include "private.h"
-
-DEFINE_PRIVATE_FUNCTIONS;
-
-static const struct private_symbol functions[] = { PRIVATE_SYMBOL_TABLE };
-
-static struct private_symbols xfs_symbols = {
-	.module_name	= "xfs",
-	.purpose	= "TO_EOF on XFS",
-	.btf_sha256	= PRIVATE_BTF_SHA256,
-	.symbols	= functions,
-	.count		= ARRAY_SIZE(functions),
-};
-
-int xfs_keep_tails_start(void)
-{
-	return private_symbols_start(&xfs_symbols);
-}
-
-void xfs_keep_tails_stop(void)
-{
-	private_symbols_stop(&xfs_symbols);
-}
 
 /* An inode that has the flag for exchanges that are under way. */
 struct kept_inode {
@@ -182,25 +159,6 @@ static int keep_both(const struct exchange_request *request)
 	return error;
 }
 
-/* Without the feature XFS refuses, and nothing needs to be kept. */
-static bool can_exchange(const struct file *file)
-{
-	const struct xfs_mount *mp = XFS_I(file_inode(file))->i_mount;
-
-	return mp->m_sb.sb_features_incompat & XFS_SB_FEAT_INCOMPAT_EXCHRANGE;
-}
-
-/* Why an exchange with TO_EOF cannot be made safe, or EXCHRANGE_REASON_NONE. */
-u32 xfs_keep_tails_reason(const struct file *file)
-{
-	struct module *owner = file_inode(file)->i_sb->s_type->owner;
-	u32 reason = private_symbols_get(&xfs_symbols, owner);
-
-	if (reason == EXCHRANGE_REASON_NONE)
-		private_symbols_put(owner);
-	return reason;
-}
-
 /*
  * Calls @submit with both files kept.  No locks held.  -EOPNOTSUPP where that is not
  * possible; else as @submit, or what a transaction answers (-EIO, -ENOMEM), with
@@ -209,14 +167,16 @@ u32 xfs_keep_tails_reason(const struct file *file)
 int xfs_keep_tails(struct exchange_request *request,
 		   int (*submit)(struct exchange_request *request))
 {
-	struct module *owner = file_inode(request->file2)->i_sb->s_type->owner;
+	const struct super_block *sb = file_inode(request->file2)->i_sb;
 	int error;
 
-	if (private_symbols_get(&xfs_symbols, owner) != EXCHRANGE_REASON_NONE)
+	if (xfs_bind_get(sb) != EXCHRANGE_REASON_NONE)
 		return -EOPNOTSUPP;
-	if (request->flags & EXCHRANGE_DRY_RUN || !can_exchange(request->file2)) {
+	/* Without the feature XFS refuses, and nothing needs to be kept. */
+	if (request->flags & EXCHRANGE_DRY_RUN ||
+	    !xfs_has_own_exchange(request->file2)) {
 		error = submit(request);
-		private_symbols_put(owner);
+		xfs_bind_put(sb);
 		return error;
 	}
 	error = keep_both(request);
@@ -225,6 +185,6 @@ int xfs_keep_tails(struct exchange_request *request,
 		release(request->file2);
 		release(request->file1);
 	}
-	private_symbols_put(owner);
+	xfs_bind_put(sb);
 	return error;
 }

@@ -20,7 +20,7 @@
 #include <linux/security.h>
 #include <linux/uaccess.h>
 
-#include "keep_tails.h"
+#include "exchange.h"
 #include "trace.h"
 
 /*
@@ -90,7 +90,8 @@ static int hand_on(struct exchange_request *request)
 	return error == -ENOTTY ? -EOPNOTSUPP : error;
 }
 
-static int xfs_submit(struct exchange_request *request)
+/* Without a lock; the answers are XFS's. */
+int xfs_own_submit(struct exchange_request *request)
 {
 	int error;
 
@@ -155,8 +156,9 @@ static u32 missing_reason(struct file *file)
 	return EXCHRANGE_REASON_XFS_FEATURE;
 }
 
-static int xfs_query(struct file *file, struct exchrange_query *query)
+int xfs_own_query(struct file *file, struct exchrange_query *query)
 {
+	const struct super_block *sb = file_inode(file)->i_sb;
 	struct xfs_geometry geometry;
 	int error;
 
@@ -172,16 +174,10 @@ static int xfs_query(struct file *file, struct exchrange_query *query)
 	query->alignment = file_alignment(file, &geometry);
 	query->flags = EXCHRANGE_DSYNC | EXCHRANGE_DRY_RUN |
 		       EXCHRANGE_FILE1_WRITTEN;
-	query->reason = xfs_keep_tails_reason(file);
-	if (query->reason == EXCHRANGE_REASON_NONE)
+	query->reason = xfs_bind_get(sb);
+	if (query->reason == EXCHRANGE_REASON_NONE) {
 		query->flags |= EXCHRANGE_TO_EOF;
+		xfs_bind_put(sb);
+	}
 	return 0;
 }
-
-const struct exchange_backend exchange_backend_xfs = {
-	.magic		= XFS_SUPER_MAGIC,
-	.start		= xfs_keep_tails_start,
-	.stop		= xfs_keep_tails_stop,
-	.query		= xfs_query,
-	.submit		= xfs_submit,
-};

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * XFS as it is inside: its private types and functions, which a build takes from
- * the BTF of the kernel that it is for (scripts/private_types).
+ * the BTF of the kernel that it is for (scripts/private_types), and what XFS has as
+ * macros and inlines, which no BTF tells.
  */
 #ifndef EXCHRANGE_XFS_PRIVATE_H
 #define EXCHRANGE_XFS_PRIVATE_H
@@ -28,14 +29,78 @@
 #include "xfs_types.h"
 
 /* Of the log's and the disk's format: fs/xfs/libxfs/xfs_{format,log_format}.h. */
-#define XFS_DIFLAG_PREALLOC	BIT(1)
+#define XFS_DIFLAG_REALTIME		BIT(0)
+#define XFS_DIFLAG_PREALLOC		BIT(1)
+#define XFS_DIFLAG2_REFLINK		BIT_ULL(1)
+#define XFS_SB_VERSION_NUMBITS		0x000f
+#define XFS_SB_VERSION_5		5
+#define XFS_SB_FEAT_RO_COMPAT_FINOBT	BIT(0)
+#define XFS_SB_FEAT_RO_COMPAT_RMAPBT	BIT(1)
+#define XFS_SB_FEAT_RO_COMPAT_REFLINK	BIT(2)
+#define XFS_SB_FEAT_RO_COMPAT_INOBTCNT	BIT(3)
+#define XFS_SB_FEAT_INCOMPAT_FTYPE	BIT(0)
+#define XFS_SB_FEAT_INCOMPAT_SPINODES	BIT(1)
+#define XFS_SB_FEAT_INCOMPAT_META_UUID	BIT(2)
+#define XFS_SB_FEAT_INCOMPAT_BIGTIME	BIT(3)
+#define XFS_SB_FEAT_INCOMPAT_NREXT64	BIT(5)
 #define XFS_SB_FEAT_INCOMPAT_EXCHRANGE	BIT(6)
-#define XFS_ILOG_CORE		0x001
-#define XFS_ILOCK_EXCL		BIT(2)
+#define XFS_SB_FEAT_INCOMPAT_PARENT	BIT(7)
+#define XFS_DINODE_FMT_EXTENTS		2
+#define XFS_DINODE_FMT_BTREE		3
+#define XFS_MAX_BMBT_EXTLEN		(BIT_ULL(21) - 1)
+#define XFS_BMBT_REC_SIZE		16
+#define XFS_DINODE_V3_SIZE		176
+#define XFS_ILOG_CORE			0x001
+#define XFS_ILOG_DEXT			0x004
+#define XFS_LI_INODE			0x123b
+#define XLOG_OP_HEADER_BYTES		12
+
+/* Of memory: fs/xfs of Linux 6.12. */
+#define XFS_DATA_FORK			0
+#define XFS_ILOCK_EXCL			BIT(2)
+#define XFS_BMAPI_PREALLOC		BIT(3)
+#define XFS_BMAPI_REMAP			BIT(7)
+#define XFS_TRANS_PERM_LOG_RES		BIT(2)
+#define XFS_TRANS_RES_FDBLKS		BIT(6)
+#define XFS_TRANS_DQ_BCOUNT		BIT(9)
+#define XFS_ICHGTIME_MOD		0x1
+#define XFS_ICHGTIME_CHG		0x2
+#define XFS_LI_DIRTY			3
+#define XFS_FEAT_WSYNC			BIT_ULL(52)
+#define HOLESTARTBLOCK			((xfs_fsblock_t)-2LL)
 
 static inline struct xfs_inode *XFS_I(const struct inode *inode)
 {
 	return container_of(inode, struct xfs_inode, i_vnode);
+}
+
+static inline struct inode *VFS_I(struct xfs_inode *ip)
+{
+	return &ip->i_vnode;
+}
+
+/* A delayed allocation has no block yet: fs/xfs/libxfs/xfs_format.h. */
+static inline bool isnullstartblock(xfs_fsblock_t block)
+{
+	const xfs_fsblock_t mask = GENMASK_ULL(51, 17);
+
+	return (block & mask) == mask;
+}
+
+static inline bool xfs_has_rmapbt(const struct xfs_mount *mp)
+{
+	return mp->m_sb.sb_features_ro_compat & XFS_SB_FEAT_RO_COMPAT_RMAPBT;
+}
+
+static inline bool xfs_has_exchange_range(const struct xfs_mount *mp)
+{
+	return mp->m_sb.sb_features_incompat & XFS_SB_FEAT_INCOMPAT_EXCHRANGE;
+}
+
+static inline xfs_agnumber_t xfs_ino_to_agno(const struct xfs_mount *mp,
+					     xfs_ino_t ino)
+{
+	return ino >> mp->m_ino_geo.agino_log;
 }
 
 #endif /* EXCHRANGE_XFS_PRIVATE_H */

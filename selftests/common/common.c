@@ -24,22 +24,49 @@ static const struct kind kinds[] = {
 		.name		= "xfs",
 		.magic		= XFS_SUPER_MAGIC,
 		.backend	= EXCHRANGE_BACKEND_XFS,
+		.backend_name	= "xfs",
 		.alone		= true,
 		.device		= "$XFS_DEV",
-		.mkfs		= "mkfs.xfs -q -f -i exchange=1",
-		.mkfs_small	= "mkfs.xfs -q -f -i exchange=1 -d size=300m",
+		.mkfs		= "mkfs.xfs -q -f $XFS_MKFS",
+		.mkfs_small	= "mkfs.xfs -q -f $XFS_MKFS -d size=300m",
 		/* One thread less to wait for. */
+		.check		= "xfs_repair -n -P",
+	}, {
+		.name		= "xfs",
+		.magic		= XFS_SUPER_MAGIC,
+		.backend	= EXCHRANGE_BACKEND_XFS_TRANSACTION,
+		.backend_name	= "xfs-transaction",
+		.device		= "$XFS_DEV",
+		.mkfs		= "mkfs.xfs -q -f $XFS_MKFS",
+		.mkfs_small	= "mkfs.xfs -q -f $XFS_MKFS -d size=300m",
 		.check		= "xfs_repair -n -P",
 	}, {
 		.name		= "btrfs",
 		.magic		= BTRFS_SUPER_MAGIC,
 		.backend	= EXCHRANGE_BACKEND_BTRFS,
+		.backend_name	= "btrfs",
 		.device		= "$BTRFS_DEV",
 		.mkfs		= "mkfs.btrfs -q -f",
 		.mkfs_small	= "mkfs.btrfs -q -f -b 300m",
 		.check		= "btrfs check --check-data-csum",
 	},
 };
+
+/* $XFS_MKFS is what the guest makes its XFS with. */
+static bool made_for_own_ioctl(void)
+{
+	const char *options = getenv("XFS_MKFS");
+
+	return options && strstr(options, "exchange=1");
+}
+
+static bool is_of_kind(const struct statfs *fs, const struct kind *candidate)
+{
+	if ((unsigned long)fs->f_type != candidate->magic)
+		return false;
+	return candidate->magic != XFS_SUPER_MAGIC ||
+	       candidate->alone == made_for_own_ioctl();
+}
 
 static void find_kind(void)
 {
@@ -51,7 +78,7 @@ static void find_kind(void)
 		exit(1);
 	}
 	for (i = 0; i < COUNT(kinds); i++)
-		if ((unsigned long)fs.f_type == kinds[i].magic)
+		if (is_of_kind(&fs, &kinds[i]))
 			kind = &kinds[i];
 	if (!kind) {
 		fprintf(stderr, "%s: there are no tests for this file system\n",

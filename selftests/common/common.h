@@ -31,6 +31,7 @@
 /* What differs between the file systems under test. */
 struct kind {
 	const char	*name;		/* also the kernel module's */
+	const char	*backend_name;	/* as the command has it */
 	unsigned long	magic;		/* statfs(2)'s f_type */
 	uint32_t	backend;	/* EXCHRANGE_BACKEND_* */
 	bool		alone;		/* has such an ioctl itself */

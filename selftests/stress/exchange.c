@@ -175,7 +175,7 @@ static struct call pick_call(struct worker *worker)
 	call.range.flags = pick_flags(worker);
 	call.commit = one_in(worker, 3);
 	/* Another tick of the clock costs time. */
-	call.change = call.commit && one_in(worker, is_btrfs() ? 5 : 40);
+	call.change = call.commit && one_in(worker, kind->alone ? 40 : 5);
 
 	if (call.file1 == call.file2)
 		pick_in_one_file(worker, &call);
@@ -264,7 +264,7 @@ static int commit(struct worker *worker, struct call *call)
 	if (error)
 		return error;
 	if (call->change) {
-		if (!is_btrfs())
+		if (kind->alone)
 			wait_for_another_timestamp();
 		change_file(worker, call->file2);
 	}
@@ -298,7 +298,7 @@ static void cut_tails(struct worker *worker, const struct call *call)
 {
 	const uint64_t cut = EXCHRANGE_FILE1_WRITTEN | EXCHRANGE_TO_EOF;
 
-	if (is_btrfs() || (call->range.flags & cut) != cut ||
+	if (!kind->alone || (call->range.flags & cut) != cut ||
 	    call->range.flags & EXCHRANGE_DRY_RUN)
 		return;
 	if (ftruncate(call->file1->fd, call->file1->model.size) ||

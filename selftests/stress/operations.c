@@ -421,11 +421,11 @@ void operate(struct worker *worker)
 	exchange_own(worker);
 }
 
-/* A store only on btrfs: XFS's own check may not notice it. */
+/* No store where XFS's own check may not notice it. */
 void change_file(struct worker *worker, struct file *file)
 {
 	static const unsigned int changes[] = { 0, 3, 2 };	/* into operations */
-	unsigned int kinds = is_btrfs() && file->model.size ? 3 : 2;
+	unsigned int kinds = !kind->alone && file->model.size ? 3 : 2;
 
 	operate_as(worker, file, changes[draw(worker, kinds)]);
 }

@@ -66,6 +66,8 @@ static const char *reason_name(uint32_t reason)
 	case EXCHRANGE_REASON_BUILD:		return "build";
 	case EXCHRANGE_REASON_BTF:		return "btf";
 	case EXCHRANGE_REASON_SYMBOL:		return "symbol";
+	case EXCHRANGE_REASON_XFS_REALTIME:	return "xfs-realtime";
+	case EXCHRANGE_REASON_XFS_FORMAT:	return "xfs-format";
 	case EXCHRANGE_REASON_NO_DEVICE:	return "no-device";
 	}
 	return "unknown";
@@ -79,6 +81,10 @@ static void print_text(const char *path, int device,
 	printf("%s: can be swapped\n", path);
 	printf("    back end   %s, %s\n", backend_title(query->backend),
 	       device >= 0 ? "through /dev/exchrange" : "without the module");
+	if (query->alternative != EXCHRANGE_BACKEND_NONE)
+		printf("    or         %s, with xfs_transaction_first=%c of the module\n",
+		       backend_title(query->alternative),
+		       query->alternative == EXCHRANGE_BACKEND_XFS ? 'N' : 'Y');
 	printf("    alignment  %u bytes\n", query->alignment);
 	printf("    flags     ");
 	for (i = 0; i < COUNT(flag_names); i++)
@@ -98,6 +104,9 @@ static json_object *to_json(const char *path, int device,
 	json_object_object_add(object, "file", json_object_new_string(path));
 	json_object_object_add(object, "backend", none ? NULL :
 		json_object_new_string(backend_name(query->backend)));
+	json_object_object_add(object, "alternative",
+		query->alternative == EXCHRANGE_BACKEND_NONE ? NULL :
+		json_object_new_string(backend_name(query->alternative)));
 	json_object_object_add(object, "route", none ? NULL :
 		json_object_new_string(device >= 0 ? "device" : "xfs"));
 	json_object_object_add(object, "alignment",

@@ -119,16 +119,21 @@ void explain_no_backend(const char *path, int fd, uint32_t reason,
 	const char *source = place.source ? place.source : "DEVICE";
 	const char *target = place.target ? place.target : "MOUNTPOINT";
 
+	/* The module could do what XFS alone cannot. */
+	if (device_error && (reason == EXCHRANGE_REASON_XFS_FEATURE ||
+			     reason == EXCHRANGE_REASON_XFS_KERNEL))
+		reason = EXCHRANGE_REASON_NO_DEVICE;
+
 	switch (reason) {
 	case EXCHRANGE_REASON_NO_DEVICE:
 		explain_no_device(path, device_error);
 		break;
 	case EXCHRANGE_REASON_XFS_FEATURE:
-		complain("%s: this XFS was made without 'exchange'; turn it on with 'umount %s', 'xfs_admin -O exchange=1 %s' and mount it again (it must be unmounted, and kernels before 6.10 cannot mount it afterwards)",
+		complain("%s: this XFS was made without 'exchange', and the module was built without its own way; 'apt-get install bpftool' and build it again for this kernel ('dmesg | grep exchrange' may say more), or turn it on with 'umount %s', 'xfs_admin -O exchange=1 %s' and mount it again (it must be unmounted, and kernels before 6.10 cannot mount it afterwards)",
 			 path, target, source);
 		break;
 	case EXCHRANGE_REASON_XFS_KERNEL:
-		complain("%s: this kernel's XFS cannot swap ranges; it takes Linux 6.10 or newer",
+		complain("%s: this kernel's XFS cannot swap ranges, which takes Linux 6.10 or newer, and the module does not know this XFS well enough to do it alone ('dmesg | grep exchrange' may say more)",
 			 path);
 		break;
 	case EXCHRANGE_REASON_BUILD:
@@ -143,8 +148,16 @@ void explain_no_backend(const char *path, int fd, uint32_t reason,
 		complain("%s: the %s of this kernel lacks a function that the module needs; 'dmesg | grep exchrange' says which",
 			 path, type);
 		break;
+	case EXCHRANGE_REASON_XFS_REALTIME:
+		complain("%s: it is on the realtime device, whose files only XFS's own ioctl can swap; that takes an XFS made with '-i exchange=1'",
+			 path);
+		break;
+	case EXCHRANGE_REASON_XFS_FORMAT:
+		complain("%s: this XFS is of a format that the module does not know (an old one without checksums, or with features that are newer than the module); 'xfs_info %s' tells",
+			 path, target);
+		break;
 	default:
-		complain("%s: there is no back end for %s (mounted on %s); move both files to a btrfs, or to an XFS made with '-i exchange=1'",
+		complain("%s: there is no back end for %s (mounted on %s); move both files to an XFS or a btrfs",
 			 path, type, target);
 	}
 	free_place(&place);

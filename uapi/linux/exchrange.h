@@ -88,6 +88,8 @@ struct exchrange_commit {
 #define EXCHRANGE_REASON_BUILD		4	/* the module was built without it */
 #define EXCHRANGE_REASON_BTF		5	/* built for another build of the file system */
 #define EXCHRANGE_REASON_SYMBOL		6	/* the file system lacks a function */
+#define EXCHRANGE_REASON_XFS_REALTIME	7	/* a realtime file */
+#define EXCHRANGE_REASON_XFS_FORMAT	8	/* XFS of a format that is not known here */
 
 /*
  * EXCHRANGE_IOC_QUERY: what can be done with a regular file, whatever its
@@ -101,7 +103,9 @@ struct exchrange_query {
 	__u32	alignment;	/* out: bytes, 0 where there is no back end */
 	__u32	reason;		/* out: EXCHRANGE_REASON_* */
 	__u64	flags;		/* out: the EXCHRANGE_* flags that work here */
-	__u64	reserved[4];	/* out: zero */
+	__u32	alternative;	/* out: EXCHRANGE_BACKEND_* that could do it too, or NONE */
+	__u32	pad;		/* out: zero */
+	__u64	reserved[3];	/* out: zero */
 };
 
 #define EXCHRANGE_IOC_MAGIC	'x'

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * XFS: which of its two back ends exchanges a file.
+ *
+ *	XFS's own ioctl		Linux 6.10 and newer, file systems made with exchange=1
+ *	one transaction		any, where XFS's private functions could be bound
+ */
+#include <linux/magic.h>
+#include <linux/moduleparam.h>
+
+#include "exchange.h"
+
+static bool xfs_transaction_first;
+module_param(xfs_transaction_first, bool, 0644);
+MODULE_PARM_DESC(xfs_transaction_first,
+		 "Exchange in one transaction of exchrange's on XFS file systems that could do it by their own ioctl, too (default: no)");
+
+/* After xfs_bind_get() said NONE. */
+static bool uses_transaction(const struct file *file)
+{
+	return READ_ONCE(xfs_transaction_first) || !xfs_has_own_exchange(file);
+}
+
+static int xfs_submit(struct exchange_request *request)
+{
+	const struct super_block *sb = file_inode(request->file2)->i_sb;
+	int error;
+
+	if (xfs_bind_get(sb) != EXCHRANGE_REASON_NONE)
+		return xfs_own_submit(request);
+	if (uses_transaction(request->file2))
+		error = xfs_transaction_submit(request);
+	else
+		error = xfs_own_submit(request);
+	xfs_bind_put(sb);
+	return error;
+}
+
+/*
+ * Where XFS itself cannot do it either, it is the module that can be mended, unless it was
+ * built so.
+ */
+static int query_own_alone(struct file *file, struct exchrange_query *query,
+			   u32 reason)
+{
+	int error = xfs_own_query(file, query);
+
+	if (!error && query->backend == EXCHRANGE_BACKEND_NONE &&
+	    reason != EXCHRANGE_REASON_BUILD)
+		query->reason = reason;
+	return error;
+}
+
+static int xfs_query(struct file *file, struct exchrange_query *query)
+{
+	const struct super_block *sb = file_inode(file)->i_sb;
+	u32 reason = xfs_bind_get(sb);
+	int error = 0;
+
+	if (reason != EXCHRANGE_REASON_NONE)
+		return query_own_alone(file, query, reason);
+	if (uses_transaction(file))
+		xfs_transaction_query(file, query);
+	else
+		error = xfs_own_query(file, query);
+	if (!error && xfs_has_own_exchange(file))
+		query->alternative = uses_transaction(file) ?
+				     EXCHRANGE_BACKEND_XFS :
+				     EXCHRANGE_BACKEND_XFS_TRANSACTION;
+	xfs_bind_put(sb);
+	return error;
+}
+
+const struct exchange_backend exchange_backend_xfs = {
+	.magic		= XFS_SUPER_MAGIC,
+	.start		= xfs_bind_start,
+	.stop		= xfs_bind_stop,
+	.query		= xfs_query,
+	.submit		= xfs_submit,
+};

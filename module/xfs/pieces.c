@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The pieces of an exchange, from the block maps of both files in memory.
+ *
+ * Whoever calls these holds both inodes' IOLOCK, MMAPLOCK and ILOCK exclusively, in
+ * a scope of memalloc_nofs_save().
+ */
+#include <linux/math64.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+
+#include "pieces.h"
+
+/* What a file has from some block on: a record or a part of it, or a hole. */
+struct stretch {
+	struct xfs_mapping	mapping;
+	u64			length;
+	u64			rest;	/* of the record, from there on */
+	bool			delayed; /* a hole, so far */
+};
+
+static void read_stretch(struct xfs_inode *ip, u64 offset, u64 length,
+			 struct stretch *stretch)
+{
+	struct xfs_iext_cursor cursor;
+	struct xfs_bmbt_irec record;
+	u64 skip;
+
+	*stretch = (struct stretch) {
+		.mapping.block	= HOLESTARTBLOCK,
+		.length		= length,
+	};
+	if (!xfs_iext_lookup_extent(ip, &ip->i_df, offset, &cursor, &record))
+		return;
+	if (record.br_startoff > offset) {
+		stretch->length = min(length, record.br_startoff - offset);
+		return;
+	}
+	if (isnullstartblock(record.br_startblock)) {
+		stretch->delayed = true;
+		return;
+	}
+
+	skip = offset - record.br_startoff;
+	stretch->rest = record.br_blockcount - skip;
+	stretch->length = min(length, stretch->rest);
+	stretch->mapping = (struct xfs_mapping) {
+		.block		= record.br_startblock + skip,
+		.unwritten	= record.br_state == XFS_EXT_UNWRITTEN,
+		.left		= skip > 0,
+	};
+}
+
+static int add_piece(struct xfs_pieces *pieces, const struct xfs_piece *piece,
+		     u64 limit)
+{
+	if (pieces->count == limit)
+		return -E2BIG;
+	if (pieces->count == pieces->room) {
+		u64 room = max_t(u64, 16, 2 * pieces->room);
+		struct xfs_piece *more = kvmalloc_array(room, sizeof(*more),
+							GFP_KERNEL_ACCOUNT);
+
+		if (!more)
+			return -ENOMEM;
+		if (pieces->count)
+			memcpy(more, pieces->piece,
+			       pieces->count * sizeof(*more));
+		kvfree(pieces->piece);
+		pieces->piece = more;
+		pieces->room = room;
+	}
+	pieces->piece[pieces->count++] = *piece;
+	return 0;
+}
+
+/* One that a list of pieces has no use for: nothing would change. */
+static bool is_idle(const struct xfs_pieces *pieces, const struct xfs_mapping *old)
+{
+	if (pieces->written_only && (is_hole(&old[0]) || old[0].unwritten))
+		return true;
+	/* Two holes, or blocks that both files share. */
+	return old[0].block == old[1].block;
+}
+
+/*
+ * What both files have from @done blocks behind the start of their ranges on.  -EAGAIN for
+ * a delayed allocation: everything is flushed, but behind the end of a file XFS may leave
+ * some.
+ */
+static int read_piece(const struct xfs_pieces *pieces, u64 done,
+		      struct xfs_piece *piece)
+{
+	struct stretch stretch[2];
+	u64 length = pieces->length - done;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		piece->offset[i] = pieces->start[i] + done;
+		read_stretch(pieces->ip[i], piece->offset[i], length,
+			     &stretch[i]);
+		if (stretch[i].delayed)
+			return -EAGAIN;
+		length = stretch[i].length;
+		piece->old[i] = stretch[i].mapping;
+	}
+	piece->length = length;
+	for (i = 0; i < 2; i++)
+		piece->old[i].right = stretch[i].rest > length;
+	return 0;
+}
+
+/*
+ * With FILE1_WRITTEN, a file2 that becomes shorter keeps what is behind its new end.  Of
+ * that XFS expects nothing but preallocations: written blocks would come to light when
+ * the file grows.
+ */
+static int collect_cut(struct xfs_pieces *pieces, u64 limit)
+{
+	u64 end = pieces->start[1] + pieces->length;
+	struct stretch stretch;
+	u64 offset;
+	int error;
+
+	for (offset = pieces->cut_from; offset < end; offset += stretch.length) {
+		struct xfs_piece piece = { .cut = true };
+
+		read_stretch(pieces->ip[1], offset, end - offset, &stretch);
+		if (stretch.delayed)
+			return -EAGAIN;
+		if (is_hole(&stretch.mapping) || stretch.mapping.unwritten)
+			continue;
+		piece.offset[1] = offset;
+		piece.length = stretch.length;
+		piece.old[1] = stretch.mapping;
+		piece.old[1].right = stretch.rest > stretch.length;
+		error = add_piece(pieces, &piece, limit);
+		if (error)
+			return error;
+	}
+	return 0;
+}
+
+static int collect(struct xfs_pieces *pieces, u64 limit)
+{
+	struct xfs_piece piece = { };
+	u64 done;
+	int error;
+
+	for (done = 0; done < pieces->length; done += piece.length) {
+		error = read_piece(pieces, done, &piece);
+		if (!error && !is_idle(pieces, piece.old))
+			error = add_piece(pieces, &piece, limit);
+		if (error)
+			return error;
+	}
+	return collect_cut(pieces, limit);
+}
+
+/* Whether XFS would make one record of @mapping, @length blocks long, and @next. */
+static bool merges(const struct xfs_mapping *mapping, u64 length,
+		   const struct xfs_mapping *next)
+{
+	return !is_hole(mapping) && !is_hole(next) &&
+	       mapping->block + length == next->block &&
+	       mapping->unwritten == next->unwritten;
+}
+
+/* Whether @piece begins in @side where the one before it ends. */
+static bool ends_at(const struct xfs_piece *before, const struct xfs_piece *piece,
+		    int side)
+{
+	return has_side(before, side) &&
+	       before->offset[side] + before->length == piece->offset[side];
+}
+
+/*
+ * What is before a piece in @side when its turn comes: the other's mapping where the
+ * piece before it ends there, else what the file has.  @length: what of it is known.
+ */
+static void read_left(const struct xfs_pieces *pieces, u64 i, int side,
+		      struct xfs_mapping *left, u64 *length)
+{
+	const struct xfs_piece *piece = &pieces->piece[i];
+	u64 offset = piece->offset[side];
+	struct stretch stretch;
+
+	left->block = HOLESTARTBLOCK;
+	*length = 1;
+	if (i && ends_at(&piece[-1], piece, side)) {
+		*left = new_mapping(&piece[-1], side);
+		*length = piece[-1].length;
+	} else if (offset) {
+		read_stretch(pieces->ip[side], offset - 1, 1, &stretch);
+		*left = stretch.mapping;
+	}
+}
+
+/*
+ * What of @side's records around a piece the pieces before it have changed, and whether the
+ * other's mapping joins one of them.
+ */
+static void look_around(const struct xfs_pieces *pieces, u64 i, int side)
+{
+	struct xfs_piece *piece = &pieces->piece[i];
+	const struct xfs_mapping new = new_mapping(piece, side);
+	struct xfs_mapping left;
+	struct stretch right;
+	u64 length;
+
+	read_left(pieces, i, side, &left, &length);
+	read_stretch(pieces->ip[side], piece->offset[side] + piece->length, 1,
+		     &right);
+	piece->old[side].joins = merges(&left, length, &new) ||
+				 merges(&new, piece->length, &right.mapping);
+	if (i && ends_at(&piece[-1], piece, side))
+		piece->old[side].left = merges(&left, length, &piece->old[side]);
+}
+
+/* How the map of @side changes by a piece, if it does not replace a record, at most. */
+static void count_changes(struct xfs_pieces *pieces,
+			  const struct xfs_piece *piece, int side)
+{
+	const struct xfs_mapping *old = &piece->old[side];
+	const struct xfs_mapping new = new_mapping(piece, side);
+
+	if (!is_hole(&new) && !old->joins)
+		pieces->inserts[side]++;
+	/* What is left on both sides of the old mapping is a record more. */
+	if (old->left && old->right)
+		pieces->inserts[side]++;
+	if (is_whole_record(old) || old->joins)
+		pieces->deletes[side]++;
+}
+
+static void count_piece(struct xfs_pieces *pieces, const struct xfs_piece *piece)
+{
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		if (!has_side(piece, i))
+			continue;
+		if (!is_hole(&piece->old[i]) && !piece->cut)
+			pieces->blocks[i] += piece->length;
+		if (is_replaced(piece, i))
+			pieces->replaced[i]++;
+		else
+			count_changes(pieces, piece, i);
+	}
+}
+
+/*
+ * Where the pieces are of one file, those of one range change the other's neighbours:
+ * nothing is known of them, and a piece may add and take away all that it can.
+ */
+static void count_in_one_file(struct xfs_pieces *pieces)
+{
+	u64 i;
+	int side;
+
+	for (i = 0; i < pieces->count; i++)
+		for (side = 0; side < 2; side++) {
+			pieces->piece[i].old[side].left = true;
+			pieces->piece[i].old[side].right = true;
+			if (!is_hole(&pieces->piece[i].old[side]))
+				pieces->blocks[side] += pieces->piece[i].length;
+		}
+	for (side = 0; side < 2; side++) {
+		pieces->inserts[side] = 4 * pieces->count;
+		pieces->deletes[side] = 4 * pieces->count;
+	}
+}
+
+static void classify(struct xfs_pieces *pieces)
+{
+	u64 i;
+	int side;
+
+	if (pieces->one_file) {
+		count_in_one_file(pieces);
+		return;
+	}
+	for (i = 0; i < pieces->count; i++) {
+		for (side = 0; side < 2; side++)
+			if (has_side(&pieces->piece[i], side))
+				look_around(pieces, i, side);
+		count_piece(pieces, &pieces->piece[i]);
+	}
+	/* A record has no more than so many blocks: not all that could join do. */
+	for (side = 0; side < 2; side++)
+		pieces->inserts[side] +=
+			div64_u64(pieces->length, XFS_MAX_BMBT_EXTLEN) + 1;
+}
+
+/*
+ * Fills @pieces, whose members up to cut_from are set and the rest is zero.  -E2BIG: there
+ * are more than @limit.  -EAGAIN: a file has a delayed allocation there.  Errors of
+ * reading a map from disk.  xfs_free_pieces() even then.
+ */
+int xfs_collect_pieces(struct xfs_pieces *pieces, u64 limit)
+{
+	int i, error;
+
+	for (i = 0; i < 2; i++) {
+		error = xfs_iread_extents(NULL, pieces->ip[i], XFS_DATA_FORK);
+		if (error)
+			return error;
+	}
+	pieces->one_file = pieces->ip[0] == pieces->ip[1];
+	error = collect(pieces, limit);
+	if (!error)
+		classify(pieces);
+	for (i = 0; i < 2; i++) {
+		pieces->seq[i] = READ_ONCE(pieces->ip[i]->i_df.if_seq);
+		pieces->forkoff[i] = pieces->ip[i]->i_forkoff;
+	}
+	return error;
+}
+
+/*
+ * Whether a map, or the room for it in the inode, has changed since.  With the same
+ * locks, after they were let go of.
+ */
+bool xfs_pieces_are_stale(const struct xfs_pieces *pieces)
+{
+	int i;
+
+	for (i = 0; i < 2; i++)
+		if (pieces->seq[i] != READ_ONCE(pieces->ip[i]->i_df.if_seq) ||
+		    pieces->forkoff[i] != pieces->ip[i]->i_forkoff)
+			return true;
+	return false;
+}
+
+void xfs_free_pieces(struct xfs_pieces *pieces)
+{
+	kvfree(pieces->piece);
+	pieces->piece = NULL;
+}

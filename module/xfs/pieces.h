@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What an exchange of two ranges comes to in the block maps of two files: a list of
+ * pieces, each of which one record, or a part of one, or a hole, has on either side.
+ */
+#ifndef EXCHRANGE_XFS_PIECES_H
+#define EXCHRANGE_XFS_PIECES_H
+
+#include "private.h"
+
+/* Blocks of the file system throughout.  Index 0 is file1's, 1 is file2's. */
+struct xfs_mapping {
+	u64	block;		/* on disk, or HOLESTARTBLOCK */
+	bool	unwritten;
+	/* When the turn of the piece comes: */
+	bool	left, right;	/* the record that it is in goes on there */
+	bool	joins;		/* the other's mapping joins a neighbour's record here */
+};
+
+struct xfs_piece {
+	u64			offset[2];
+	u64			length;
+	struct xfs_mapping	old[2];
+	bool			cut;	/* file2 alone has it, and keeps it unwritten */
+};
+
+/* A range of each file, and how its map changes when all its pieces change places. */
+struct xfs_pieces {
+	struct xfs_inode	*ip[2];
+	u64			start[2];
+	u64			length;
+	bool			written_only;	/* of file1 */
+	u64			cut_from;	/* of file2: where its end will be */
+	bool			one_file;
+
+	struct xfs_piece	*piece;
+	u64			count, room;
+	u64			blocks[2];	/* that leave the file */
+
+	/* How the map of each file changes, at most. */
+	u64			replaced[2];	/* records, in place */
+	u64			inserts[2];	/* records, beside them */
+	u64			deletes[2];	/* likewise */
+
+	/* What they are of, for xfs_pieces_are_stale(). */
+	unsigned int		seq[2];		/* xfs_ifork::if_seq */
+	u8			forkoff[2];	/* xfs_inode::i_forkoff */
+};
+
+static inline bool is_hole(const struct xfs_mapping *mapping)
+{
+	return mapping->block == HOLESTARTBLOCK;
+}
+
+static inline bool is_whole_record(const struct xfs_mapping *mapping)
+{
+	return !is_hole(mapping) && !mapping->left && !mapping->right;
+}
+
+/* What @side has for a piece afterwards. */
+static inline struct xfs_mapping new_mapping(const struct xfs_piece *piece,
+					     int side)
+{
+	struct xfs_mapping new = piece->old[piece->cut ? side : !side];
+
+	new.unwritten |= piece->cut;
+	return new;
+}
+
+static inline bool has_side(const struct xfs_piece *piece, int side)
+{
+	return side == 1 || !piece->cut;
+}
+
+/* @side has a record there, and has another in its place afterwards. */
+static inline bool is_replaced(const struct xfs_piece *piece, int side)
+{
+	const struct xfs_mapping new = new_mapping(piece, side);
+
+	return is_whole_record(&piece->old[side]) && !piece->old[side].joins &&
+	       !is_hole(&new);
+}
+
+int xfs_collect_pieces(struct xfs_pieces *pieces, u64 limit);
+bool xfs_pieces_are_stale(const struct xfs_pieces *pieces);
+void xfs_free_pieces(struct xfs_pieces *pieces);
+
+#endif /* EXCHRANGE_XFS_PIECES_H */

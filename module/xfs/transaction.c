@@ -1,0 +1,535 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The exchange of the pieces of two files in one transaction of XFS's.
+ *
+ * First all that can fail without a change: memory, the log, space, quota, the number of
+ * extents.  Then both inodes' times, sizes and counts and, piece by piece:
+ *
+ *	unmap the piece of both files
+ *	map the other's blocks into each; a hole stays one, unwritten stays unwritten
+ *
+ * Where a file has a whole record for the piece and will have another, that is replaced
+ * where it is: nothing in the tree moves, splits or merges.
+ *  What XFS defers of that, the reverse
+ * mappings of the blocks and the freeing of blocks of the maps themselves, is logged as
+ * intents in the same transaction, and done in others that follow, or by log recovery.
+ * So after a crash all of it is there, or nothing.
+ *
+ * Piece by piece, since whole maps that are first emptied and then filled free their
+ * blocks in bulk, and recovery of that leaves reverse mappings that xfs_repair does not
+ * like (seen with Linux 6.12).
+ *
+ * From the first change on an error shuts the file system down.
+ *
+ * Whoever calls these holds both inodes' IOLOCK and MMAPLOCK exclusively, and nothing of
+ * what is going to move is in the page cache.
+ */
+#include <linux/sched/mm.h>
+
+#include "../trace.h"
+#include "transaction.h"
+
+static struct xfs_inode *inode_of(const struct xfs_exchange *exchange, int side)
+{
+	return exchange->pieces.ip[side];
+}
+
+static bool is_one_file(const struct xfs_exchange *exchange)
+{
+	return inode_of(exchange, 0) == inode_of(exchange, 1);
+}
+
+static void lock_maps(const struct xfs_exchange *exchange)
+{
+	if (is_one_file(exchange))
+		xfs_ilock(inode_of(exchange, 0), XFS_ILOCK_EXCL);
+	else
+		xfs_lock_two_inodes(inode_of(exchange, 0), XFS_ILOCK_EXCL,
+				    inode_of(exchange, 1), XFS_ILOCK_EXCL);
+}
+
+static void unlock_maps(const struct xfs_exchange *exchange)
+{
+	xfs_iunlock(inode_of(exchange, 0), XFS_ILOCK_EXCL);
+	if (!is_one_file(exchange))
+		xfs_iunlock(inode_of(exchange, 1), XFS_ILOCK_EXCL);
+}
+
+/* Whether the AG has the space for the block maps to grow there. */
+static bool has_space(const struct xfs_exchange *exchange,
+		      const struct xfs_perag *pag)
+{
+	u64 kept = (u64)pag->pag_meta_resv.ar_reserved +
+		   pag->pag_rmapbt_resv.ar_reserved;
+
+	return pag->pagf_freeblks >= kept +
+	       xfs_ag_blocks_needed(exchange->mp,
+				    exchange->reservation.map_blocks);
+}
+
+/* Reads the AG's header, so that its counts are known.  Locks nothing. */
+static int read_ag(struct xfs_exchange *exchange, struct xfs_perag *pag)
+{
+	struct xfs_trans *tp;
+	struct xfs_buf *agf;
+	int error;
+
+	error = xfs_trans_alloc_empty(exchange->mp, &tp);
+	if (error)
+		return error;
+	error = xfs_alloc_read_agf(pag, tp, 0, &agf);
+	xfs_trans_cancel(tp);
+	return error;
+}
+
+/* Takes AG @agno for the block maps, if it has the space. */
+static int try_ag(struct xfs_exchange *exchange, xfs_agnumber_t agno)
+{
+	struct xfs_perag *pag = xfs_perag_get(exchange->mp, agno);
+	int error;
+
+	if (!pag)
+		return 0;
+	error = read_ag(exchange, pag);
+	if (!error && has_space(exchange, pag))
+		exchange->pag = pag;
+	else
+		xfs_perag_put(pag);
+	return error;
+}
+
+/*
+ * An AG that all the blocks fit in, by which the maps may grow: file2's own, or the first
+ * that has the space.  -ENOSPC where there is none.
+ */
+static int find_ag(struct xfs_exchange *exchange)
+{
+	xfs_agnumber_t agno = xfs_ino_to_agno(exchange->mp,
+					      inode_of(exchange, 1)->i_ino);
+	int error;
+
+	if (exchange->pag)
+		xfs_perag_put(exchange->pag);
+	exchange->pag = NULL;
+	if (!exchange->reservation.map_blocks)
+		return 0;
+	error = try_ag(exchange, agno);
+	for (agno = 0; !error && !exchange->pag &&
+	     agno < exchange->mp->m_sb.sb_agcount; agno++)
+		error = try_ag(exchange, agno);
+	if (error)
+		return error;
+	return exchange->pag ? 0 : -ENOSPC;
+}
+
+static int make_plan(struct xfs_exchange *exchange)
+{
+	struct xfs_pieces *pieces = &exchange->pieces;
+	unsigned int nofs;
+	int error;
+
+	lock_maps(exchange);
+	nofs = memalloc_nofs_save();
+	error = xfs_collect_pieces(pieces, xfs_piece_limit(exchange->mp)) ?:
+		xfs_reserve_pieces(pieces, &exchange->reservation);
+	memalloc_nofs_restore(nofs);
+	unlock_maps(exchange);
+	if (!error)
+		error = find_ag(exchange);
+	trace_exchrange_xfs_plan(exchange->request, pieces->count,
+				 pieces->replaced[0], pieces->replaced[1],
+				 exchange->reservation.log_bytes,
+				 exchange->reservation.log_limit,
+				 exchange->reservation.blocks, error);
+	return error;
+}
+
+/*
+ * Finds out what there is to do, and what it takes; xfs_exchange_finish() drops that
+ * again, after an error too.  The members up to the pieces' range are set.  -E2BIG,
+ * -ENOSPC, -ENOMEM, -EAGAIN for a delayed allocation; errors of reading a map.
+ */
+int xfs_exchange_plan(struct xfs_exchange *exchange)
+{
+	struct xfs_pieces range = exchange->pieces;
+
+	xfs_free_pieces(&exchange->pieces);
+	exchange->pieces = (struct xfs_pieces) {
+		.ip		= { range.ip[0], range.ip[1] },
+		.start		= { range.start[0], range.start[1] },
+		.length		= range.length,
+		.written_only	= range.written_only,
+		.cut_from	= range.cut_from,
+	};
+	return make_plan(exchange);
+}
+
+void xfs_exchange_finish(struct xfs_exchange *exchange)
+{
+	if (exchange->pag)
+		xfs_perag_put(exchange->pag);
+	xfs_free_pieces(&exchange->pieces);
+}
+
+/* --- in the transaction: ILOCK of both inodes, which are joined to it ------------- */
+
+/*
+ * Locks the header of the AG that the maps grow in, until the transaction is committed:
+ * nobody else takes its space.  -EAGAIN where somebody has.
+ */
+static int lock_ag(const struct xfs_exchange *exchange, struct xfs_trans *tp)
+{
+	struct xfs_buf *agf;
+	int error;
+
+	if (!exchange->pag)
+		return 0;
+	error = xfs_alloc_read_agf(exchange->pag, tp, 0, &agf);
+	if (error)
+		return error;
+	return has_space(exchange, exchange->pag) ? 0 : -EAGAIN;
+}
+
+/*
+ * XFS looks for a block of a map from the AG with this number on, and tries those before
+ * it, without waiting for a lock.  In the one that is locked here it finds one: so it
+ * never waits for a second AG, which could deadlock, and never fails.
+ */
+static void allow_ag(const struct xfs_exchange *exchange, struct xfs_trans *tp)
+{
+	if (exchange->pag)
+		tp->t_highest_agno = exchange->pag->pag_agno;
+}
+
+static bool has_same_dquots(const struct xfs_inode *ip1,
+			    const struct xfs_inode *ip2)
+{
+	return ip1->i_udquot == ip2->i_udquot && ip1->i_gdquot == ip2->i_gdquot &&
+	       ip1->i_pdquot == ip2->i_pdquot;
+}
+
+/*
+ * -EDQUOT or -ENOSPC where a file gains more than its quotas allow.  Then what the
+ * transaction may count for each file: what is unmapped is not taken off that.
+ */
+static int reserve_quota(const struct xfs_exchange *exchange,
+			 struct xfs_trans *tp)
+{
+	const u64 *blocks = exchange->pieces.blocks;
+	u64 grows = exchange->reservation.map_blocks;
+	struct xfs_inode *ip;
+	int i, error;
+
+	for (i = 0; i < 2; i++) {
+		ip = inode_of(exchange, i);
+		if (blocks[!i] > blocks[i] &&
+		    !has_same_dquots(inode_of(exchange, 0),
+				     inode_of(exchange, 1))) {
+			error = xfs_trans_reserve_quota_nblks(tp, ip,
+							      blocks[!i] - blocks[i],
+							      0, false);
+			if (error)
+				return error;
+		}
+	}
+	for (i = 0; i < 2; i++) {
+		ip = inode_of(exchange, i);
+		error = xfs_trans_reserve_quota_nblks(tp, ip,
+						      blocks[!i] + grows, 0, true);
+		if (error)
+			return error;
+	}
+	return 0;
+}
+
+/*
+ * -EFBIG where a file would have more extents than it can.  The last check: it may
+ * change an inode to count more of them, and if it does so for the first the second
+ * has the room too.
+ */
+static int extend_counts(const struct xfs_exchange *exchange,
+			 struct xfs_trans *tp)
+{
+	const u64 *inserts = exchange->pieces.inserts;
+	int i, error;
+
+	for (i = 0; i < 2; i++) {
+		error = xfs_iext_count_extend(tp, inode_of(exchange, i),
+					      XFS_DATA_FORK, inserts[i] + 1);
+		if (error)
+			return error;
+	}
+	return 0;
+}
+
+static int prepare(const struct xfs_exchange *exchange, struct xfs_trans *tp)
+{
+	if (xfs_pieces_are_stale(&exchange->pieces))
+		return -EAGAIN;
+	return reserve_quota(exchange, tp) ?: lock_ag(exchange, tp);
+}
+
+/* What @side has for a piece before the exchange, or after it (@new). */
+static struct xfs_bmbt_irec record_of(const struct xfs_piece *piece, int side,
+				      bool new)
+{
+	const struct xfs_mapping mapping = new ? new_mapping(piece, side) :
+						 piece->old[side];
+
+	return (struct xfs_bmbt_irec) {
+		.br_startoff	= piece->offset[side],
+		.br_startblock	= mapping.block,
+		.br_blockcount	= piece->length,
+		.br_state	= mapping.unwritten ? XFS_EXT_UNWRITTEN :
+						      XFS_EXT_NORM,
+	};
+}
+
+/* What a replaced record still maps belongs to the file no more. */
+static int unmap(const struct xfs_exchange *exchange, struct xfs_trans *tp,
+		 const struct xfs_piece *piece, int side)
+{
+	struct xfs_bmbt_irec old = record_of(piece, side, false);
+	struct xfs_inode *ip = inode_of(exchange, side);
+	int error, done = 0;
+
+	if (!has_side(piece, side) || is_hole(&piece->old[side]))
+		return 0;
+	if (is_replaced(piece, side)) {
+		xfs_rmap_unmap_extent(tp, ip, XFS_DATA_FORK, &old);
+		return 0;
+	}
+	error = xfs_bunmapi(tp, ip, old.br_startoff, old.br_blockcount,
+			    XFS_BMAPI_REMAP, 1, &done);
+	if (!error && !done)
+		error = -EUCLEAN;
+	return error;
+}
+
+/* In the tree of a map, what xfs_iext_update_extent() did in memory. */
+static int update_tree(struct xfs_trans *tp, struct xfs_inode *ip,
+		       const struct xfs_bmbt_irec *old,
+		       struct xfs_bmbt_irec *new)
+{
+	struct xfs_btree_cur *cursor;
+	union xfs_btree_rec record;
+	int error, found = 0;
+
+	cursor = xfs_bmbt_init_cursor(ip->i_mount, tp, ip, XFS_DATA_FORK);
+	cursor->bc_rec.b = *old;
+	error = xfs_btree_lookup(cursor, XFS_LOOKUP_EQi, &found);
+	if (!error && !found)
+		error = -EUCLEAN;
+	if (!error) {
+		xfs_bmbt_disk_set_all(&record.bmbt, new);
+		error = xfs_btree_update(cursor, &record);
+	}
+	xfs_btree_del_cursor(cursor, error);
+	return error;
+}
+
+static int replace(struct xfs_trans *tp, struct xfs_inode *ip,
+		   struct xfs_bmbt_irec *new)
+{
+	struct xfs_iext_cursor cursor;
+	struct xfs_bmbt_irec old;
+
+	if (!xfs_iext_lookup_extent(ip, &ip->i_df, new->br_startoff, &cursor,
+				    &old) ||
+	    old.br_startoff != new->br_startoff ||
+	    old.br_blockcount != new->br_blockcount)
+		return -EUCLEAN;
+	xfs_iext_update_extent(ip, 0, &cursor, new);
+	xfs_rmap_map_extent(tp, ip, XFS_DATA_FORK, new);
+	if (ip->i_df.if_format == XFS_DINODE_FMT_BTREE)
+		return update_tree(tp, ip, &old, new);
+	xfs_trans_log_inode(tp, ip, XFS_ILOG_CORE | XFS_ILOG_DEXT);
+	return 0;
+}
+
+static int map(const struct xfs_exchange *exchange, struct xfs_trans *tp,
+	       const struct xfs_piece *piece, int side)
+{
+	struct xfs_bmbt_irec new = record_of(piece, side, true);
+	struct xfs_inode *ip = inode_of(exchange, side);
+
+	if (!has_side(piece, side) || new.br_startblock == HOLESTARTBLOCK)
+		return 0;
+	if (is_replaced(piece, side))
+		return replace(tp, ip, &new);
+	/* It takes them off again, as if they had been delayed (Linux 6.12, 7.2). */
+	ip->i_delayed_blks += new.br_blockcount;
+	return xfs_bmapi_remap(tp, ip, new.br_startoff, new.br_blockcount,
+			       new.br_startblock,
+			       new.br_state == XFS_EXT_UNWRITTEN ?
+			       XFS_BMAPI_PREALLOC : 0);
+}
+
+static int exchange_piece(const struct xfs_exchange *exchange,
+			  struct xfs_trans *tp, const struct xfs_piece *piece)
+{
+	int i, error = 0;
+
+	allow_ag(exchange, tp);
+	for (i = 0; i < 2 && !error; i++)
+		error = unmap(exchange, tp, piece, i);
+	for (i = 0; i < 2 && !error; i++)
+		error = map(exchange, tp, piece, i);
+	return error;
+}
+
+/*
+ * XFS updates up to 16 reverse mappings with one filling of the AGFL, which holds for
+ * two whole splits of the tree; barriers make it fewer.
+ */
+static int exchange_all(const struct xfs_exchange *exchange,
+			struct xfs_trans *tp)
+{
+	const struct xfs_pieces *pieces = &exchange->pieces;
+	bool has_rmapbt = xfs_has_rmapbt(exchange->mp);
+	u64 i;
+	int error;
+
+	for (i = 0; i < pieces->count; i++) {
+		if (has_rmapbt && i && i % PIECES_AN_INTENT == 0)
+			xfs_defer_add_barrier(tp);
+		error = exchange_piece(exchange, tp, &pieces->piece[i]);
+		if (error)
+			return error;
+	}
+	return 0;
+}
+
+/* Blocks of one that was a reflink's come into the other: both may be written by CoW. */
+static void share_reflink(const struct xfs_exchange *exchange)
+{
+	struct xfs_inode *ip1 = inode_of(exchange, 0);
+	struct xfs_inode *ip2 = inode_of(exchange, 1);
+
+	if (!((ip1->i_diflags2 ^ ip2->i_diflags2) & XFS_DIFLAG2_REFLINK))
+		return;
+	ip1->i_diflags2 |= XFS_DIFLAG2_REFLINK;
+	ip2->i_diflags2 |= XFS_DIFLAG2_REFLINK;
+	xfs_ifork_init_cow(ip1);
+	xfs_ifork_init_cow(ip2);
+}
+
+static void touch(struct file *file, struct xfs_inode *ip, struct xfs_trans *tp)
+{
+	if (!(file->f_mode & FMODE_NOCMTIME) && !IS_NOCMTIME(VFS_I(ip)))
+		xfs_trans_ichgtime(tp, ip, XFS_ICHGTIME_MOD | XFS_ICHGTIME_CHG);
+}
+
+/* Before the maps change: then nothing of this fails. */
+static void change_inodes(const struct xfs_exchange *exchange,
+			  struct xfs_trans *tp)
+{
+	const u64 *blocks = exchange->pieces.blocks;
+	int i;
+
+	touch(exchange->request->file1, inode_of(exchange, 0), tp);
+	touch(exchange->request->file2, inode_of(exchange, 1), tp);
+	share_reflink(exchange);
+	for (i = 0; i < 2; i++) {
+		struct xfs_inode *ip = inode_of(exchange, i);
+
+		if (exchange->request->flags & EXCHRANGE_TO_EOF)
+			ip->i_disk_size = exchange->new_size[i];
+		xfs_trans_mod_dquot_byino(tp, ip, XFS_TRANS_DQ_BCOUNT,
+					  (s64)blocks[!i] - (s64)blocks[i]);
+		xfs_trans_log_inode(tp, ip, XFS_ILOG_CORE);
+	}
+}
+
+/* Bytes of the log that @tp takes as it is, as XFS itself counts them. */
+static u64 count_log_bytes(const struct xfs_exchange *exchange,
+			   struct xfs_trans *tp)
+{
+	struct xfs_log_item *item;
+	u64 bytes = xfs_inode_log_bytes(exchange->mp);
+
+	list_for_each_entry(item, &tp->t_items, li_trans) {
+		int regions = 0, size = 0;
+
+		if (!test_bit(XFS_LI_DIRTY, &item->li_flags) ||
+		    item->li_type == XFS_LI_INODE)
+			continue;
+		item->li_ops->iop_size(item, &regions, &size);
+		bytes += size + regions * XLOG_OP_HEADER_BYTES;
+	}
+	return bytes;
+}
+
+static int change(struct xfs_exchange *exchange, struct xfs_trans *tp)
+{
+	int error;
+
+	change_inodes(exchange, tp);
+	error = exchange_all(exchange, tp);
+	if (trace_exchrange_xfs_transaction_enabled())
+		trace_exchrange_xfs_transaction(exchange->request,
+						exchange->reservation.log_bytes,
+						count_log_bytes(exchange, tp),
+						exchange->reservation.blocks,
+						tp->t_blk_res_used, error);
+	return error;
+}
+
+static void set_sizes(const struct xfs_exchange *exchange)
+{
+	int i;
+
+	for (i = 0; i < 2 && exchange->request->flags & EXCHRANGE_TO_EOF; i++)
+		i_size_write(VFS_I(inode_of(exchange, i)), exchange->new_size[i]);
+}
+
+static int alloc_transaction(const struct xfs_exchange *exchange,
+			     struct xfs_trans **tp)
+{
+	struct xfs_trans_res reservation = {
+		.tr_logres	= exchange->reservation.log_bytes,
+		.tr_logcount	= 2,
+		.tr_logflags	= XFS_TRANS_PERM_LOG_RES,
+	};
+
+	return xfs_trans_alloc(exchange->mp, &reservation,
+			       exchange->reservation.blocks, 0,
+			       XFS_TRANS_RES_FDBLKS, tp);
+}
+
+/*
+ * The exchange, after xfs_exchange_plan().  0 with DRY_RUN where it could be done.
+ * -EAGAIN: the plan does not hold any more.  That, -ENOSPC, -EDQUOT, -EFBIG, and nothing
+ * has changed; another error, and the file system is shut down.
+ */
+int xfs_exchange_pieces(struct xfs_exchange *exchange)
+{
+	struct xfs_trans *tp;
+	int error;
+
+	error = alloc_transaction(exchange, &tp);
+	if (error)
+		return error;
+	lock_maps(exchange);
+	xfs_trans_ijoin(tp, inode_of(exchange, 0), 0);
+	if (!is_one_file(exchange))
+		xfs_trans_ijoin(tp, inode_of(exchange, 1), 0);
+
+	error = prepare(exchange, tp);
+	if (!error && exchange->request->flags & EXCHRANGE_DRY_RUN) {
+		xfs_trans_cancel(tp);
+		goto out_unlock;
+	}
+	if (!error)
+		error = extend_counts(exchange, tp) ?: change(exchange, tp);
+	if (error) {
+		xfs_trans_cancel(tp);
+		goto out_unlock;
+	}
+	error = xfs_trans_commit(tp);
+	if (!error)
+		set_sizes(exchange);
+out_unlock:
+	unlock_maps(exchange);
+	return error;
+}
