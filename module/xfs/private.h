@@ -16,6 +16,7 @@
 #include <linux/percpu_counter.h>
 #include <linux/radix-tree.h>
 #include <linux/ratelimit.h>
+#include <linux/rhashtable.h>
 #include <linux/rwsem.h>
 #include <linux/semaphore.h>
 #include <linux/shrinker.h>
