@@ -35,6 +35,7 @@ enum call { EXCHANGE, START_COMMIT, COMMIT, QUERY, OPEN_DEVICE };
 #define CHANGES_NONE	32	/* a success changes nothing */
 #define ONCE		64	/* a second call does not take it back */
 #define WRITES		128	/* it has pages to write itself */
+#define FRUGAL		256	/* it may need no memory at all */
 
 static const struct row {
 	const char		*name;
@@ -86,14 +87,14 @@ static const struct row {
 	{ "compressed", EXCHANGE, ON_BTRFS | COMPRESSED,
 	  { { SHAPE_PLAIN, 0 }, { SHAPE_PLAIN, 0 } },
 	  { .file1_offset = BLOCK, .length = 20 * BLOCK } },
-	{ "START_COMMIT", START_COMMIT, CHANGES_NONE,
+	{ "START_COMMIT", START_COMMIT, CHANGES_NONE | FRUGAL,
 	  { { SHAPE_PLAIN, 2 * BLOCK }, { SHAPE_PLAIN, 2 * BLOCK } } },
 	{ "START_COMMIT, dirty pages", START_COMMIT, CHANGES_NONE | DIRTY,
 	  { { SHAPE_PLAIN, 2 * BLOCK }, { SHAPE_PLAIN, 2 * BLOCK } } },
 	{ "COMMIT", COMMIT, 0,
 	  { { SHAPE_PLAIN, 2 * BLOCK }, { SHAPE_PLAIN, 2 * BLOCK } },
 	  { .flags = EXCHRANGE_TO_EOF } },
-	{ "QUERY", QUERY, CHANGES_NONE,
+	{ "QUERY", QUERY, CHANGES_NONE | FRUGAL,
 	  { { SHAPE_PLAIN, BLOCK }, { SHAPE_PLAIN, BLOCK } } },
 	{ "open of the device", OPEN_DEVICE, CHANGES_NONE,
 	  { { SHAPE_PLAIN, BLOCK }, { SHAPE_PLAIN, BLOCK } } },
@@ -527,7 +528,7 @@ static void test_row(void **state)
 		      row->name, tally.failed, tally.refused, tally.tolerated,
 		      tally.aborted);
 	/* Else nothing was tried. */
-	assert_true(tally.failed > 0);
+	assert_true(tally.failed > 0 || row->options & FRUGAL);
 	drop_pair(row, &pair);
 	drop_pictures(pair.new);
 	close(probe);
