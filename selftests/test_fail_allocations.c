@@ -205,19 +205,26 @@ static void drop_pictures(struct picture picture[2])
 	drop_picture(&picture[1]);
 }
 
-/* Files as they are before each call, and the pictures of that. */
-static void make_pair(const struct row *row, struct pair *pair)
+static void dirty_files(const struct row *row, const struct pair *pair)
 {
 	int i;
 
+	for (i = 0; i < 2 && row->options & DIRTY; i++)
+		dirty(pair->fd[i], row->spec[i].size, i + 3);
+}
+
+/* Files as they are before each call, and the pictures of that. */
+static void make_pair(const struct row *row, struct pair *pair)
+{
 	make_files(row, pair);
 	/* A page that could not be written, for want of memory, is told once. */
 	if (syncfs(pair->fd[0]))
 		assert_int_equal(syncfs(pair->fd[0]), 0);
 	take_pictures(pair, pair->durable);
-	for (i = 0; i < 2 && row->options & DIRTY; i++)
-		dirty(pair->fd[i], row->spec[i].size, i + 3);
+	dirty_files(row, pair);
 	take_pictures(pair, pair->old);
+	/* To look for holes has written it back. */
+	dirty_files(row, pair);
 }
 
 static void drop_pair(const struct row *row, struct pair *pair)

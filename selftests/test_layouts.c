@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Every layout that a file can have on btrfs, with every other, on file systems of
- * several features: after each of several exchanges the files are what a model says,
- * after a remount too, and neither scrub nor btrfs check finds anything.
+ * Every layout that a file can have, with every other, on file systems of several
+ * features: after each of several exchanges the files are what a model says, after a
+ * remount too, and no check of the file system finds anything.
  */
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -169,6 +169,30 @@ static void make_parts(int fd, unsigned int seed)
 			    128 * KIB + i * 8 * KIB);
 }
 
+/* Blocks with a hole behind each.  An inode of XFS has room for 21 extents. */
+static void make_extents(int fd, unsigned int seed, unsigned int count)
+{
+	unsigned int i;
+
+	for (i = 0; i < count; i++)
+		write_text(fd, seed, 2 * i * BLOCK, BLOCK);
+}
+
+static void make_21_extents(int fd, unsigned int seed)
+{
+	make_extents(fd, seed, 21);
+}
+
+static void make_22_extents(int fd, unsigned int seed)
+{
+	make_extents(fd, seed, 22);
+}
+
+static void make_600_extents(int fd, unsigned int seed)
+{
+	make_extents(fd, seed, 600);
+}
+
 static void make_nodatacow(int fd, unsigned int seed)
 {
 	set_nodatacow(fd);
@@ -195,46 +219,70 @@ static void make_nodatacow_inline(int fd, unsigned int seed)
 	write_text(fd, seed, 0, 300);
 }
 
+/* Where a layout can be made, if not everywhere. */
+#define ON_BTRFS	1
+#define ON_XFS		2
+#define WITH_REFLINK	4
+
 static const struct layout {
 	const char	*name;
 	void		(*make)(int fd, unsigned int seed);
+	unsigned int	on;
 	bool		nodatacow;
 } layouts[] = {
 	{ "empty",				make_empty },
 	{ "inline",				make_inline },
-	{ "inline, compressed",			make_inline_compressed },
-	{ "inline, a whole sector",		make_inline_sector },
+	{ "inline, compressed",			make_inline_compressed, ON_BTRFS },
+	{ "inline, a whole sector",		make_inline_sector, ON_BTRFS },
 	{ "inline that grew",			make_inline_grown },
 	{ "one block",				make_block },
 	{ "an odd end",				make_odd_end },
-	{ "zlib",				make_zlib },
-	{ "lzo",				make_lzo },
-	{ "zstd",				make_zstd },
+	{ "zlib",				make_zlib, ON_BTRFS },
+	{ "lzo",				make_lzo, ON_BTRFS },
+	{ "zstd",				make_zstd, ON_BTRFS },
 	{ "preallocated",			make_preallocated },
 	{ "holes at both ends",			make_holes },
 	{ "one hole",				make_one_hole },
-	{ "one extent many times",		make_many_references },
-	{ "parts of one extent",		make_parts },
-	{ "nodatacow",				make_nodatacow, true },
-	{ "nodatacow, preallocated",		make_nodatacow_preallocated, true },
-	{ "nodatacow, holes",			make_nodatacow_holes, true },
-	{ "nodatacow, inline",			make_nodatacow_inline, true },
+	{ "one extent many times",		make_many_references, WITH_REFLINK },
+	{ "parts of one extent",		make_parts, WITH_REFLINK },
+	{ "21 extents",				make_21_extents, ON_XFS },
+	{ "22 extents",				make_22_extents, ON_XFS },
+	{ "600 extents",			make_600_extents, ON_XFS },
+	{ "nodatacow",				make_nodatacow, ON_BTRFS, true },
+	{ "nodatacow, preallocated",		make_nodatacow_preallocated, ON_BTRFS, true },
+	{ "nodatacow, holes",			make_nodatacow_holes, ON_BTRFS, true },
+	{ "nodatacow, inline",			make_nodatacow_inline, ON_BTRFS, true },
 };
 
 static const struct config {
+	uint32_t	backend;
 	const char	*name;
 	const char	*mkfs;
 	const char	*options;
 	unsigned int	share;	/* one pair of so many: all of them take a minute */
 } configs[] = {
-	{ "NO_HOLES", "mkfs.btrfs -q -f", "defaults", 1 },
-	{ "without NO_HOLES", "mkfs.btrfs -q -f -O ^no-holes", "defaults", 1 },
-	{ "block-group-tree, compress-force",
+	{ EXCHRANGE_BACKEND_XFS, "exchange, rmapbt",
+	  "mkfs.xfs -q -f -i exchange=1 -m rmapbt=1", "defaults", 5 },
+	{ EXCHRANGE_BACKEND_XFS_TRANSACTION, "mkfs's defaults",
+	  "mkfs.xfs -q -f", "defaults", 1 },
+	{ EXCHRANGE_BACKEND_XFS_TRANSACTION, "without rmapbt",
+	  "mkfs.xfs -q -f -m rmapbt=0", "defaults", 3 },
+	{ EXCHRANGE_BACKEND_XFS_TRANSACTION, "blocks of 1 KiB, rmapbt",
+	  "mkfs.xfs -q -f -m rmapbt=1 -b size=1024", "defaults", 3 },
+	{ EXCHRANGE_BACKEND_XFS_TRANSACTION, "without reflink, bigtime and nrext64",
+	  "mkfs.xfs -q -f -m rmapbt=0,reflink=0,bigtime=0 -i nrext64=0",
+	  "defaults", 3 },
+	{ EXCHRANGE_BACKEND_XFS_TRANSACTION, "16 AGs, inodes of 2 KiB, quotas, wsync",
+	  "mkfs.xfs -q -f -d agcount=16 -i size=2048", "uquota,gquota,wsync", 5 },
+	{ EXCHRANGE_BACKEND_BTRFS, "NO_HOLES", "mkfs.btrfs -q -f", "defaults", 1 },
+	{ EXCHRANGE_BACKEND_BTRFS, "without NO_HOLES",
+	  "mkfs.btrfs -q -f -O ^no-holes", "defaults", 1 },
+	{ EXCHRANGE_BACKEND_BTRFS, "block-group-tree, compress-force",
 	  "mkfs.btrfs -q -f -O block-group-tree", "compress-force=zstd", 5 },
-	{ "raid1, nodesize 64k, space cache v1",
+	{ EXCHRANGE_BACKEND_BTRFS, "raid1, nodesize 64k, space cache v1",
 	  "mkfs.btrfs -q -f -d raid1 -m raid1 -n 64k -O ^free-space-tree $SCRATCH_DEV2",
 	  "defaults", 5 },
-	{ "mixed groups, max_inline=4095, no checksums",
+	{ EXCHRANGE_BACKEND_BTRFS, "mixed groups, max_inline=4095, no checksums",
 	  "mkfs.btrfs -q -f --mixed", "max_inline=4095,nodatasum", 5 },
 };
 
@@ -372,6 +420,13 @@ static bool has_no_checksums(const struct layout *layout)
 	return layout->nodatacow || strstr(current->options, "nodatasum");
 }
 
+static bool can_be_made(const struct layout *layout, const struct config *config)
+{
+	if (layout->on & WITH_REFLINK)
+		return !strstr(config->mkfs, "reflink=0");
+	return !layout->on || layout->on == (is_btrfs() ? ON_BTRFS : ON_XFS);
+}
+
 static void exchange_pair(const struct layout *layout1,
 			  const struct layout *layout2, bool whole)
 {
@@ -412,7 +467,8 @@ static void end_config(void)
 	free(pasts);
 	pasts = NULL;
 	past_count = 0;
-	assert_int_equal(run("btrfs scrub start -B " SCRATCH), 0);
+	if (is_btrfs())
+		assert_int_equal(run("btrfs scrub start -B " SCRATCH), 0);
 	leave_scratch();
 	assert_int_equal(run("wipefs -qa $SCRATCH_DEV2"), 0);
 	current = NULL;
@@ -433,9 +489,32 @@ static void test_row(void **state)
 	}
 	for (i = (row->layout - layouts) % current->share; i < COUNT(layouts);
 	     i += current->share) {
+		if (!can_be_made(&layouts[i], current))
+			continue;
 		exchange_pair(row->layout, &layouts[i], true);
 		exchange_pair(row->layout, &layouts[i], false);
 	}
+}
+
+/* A row for each layout of a config, and one for its end. */
+static struct row *add_rows(struct row *row, const struct config *config)
+{
+	size_t i;
+	char *name;
+
+	for (i = 0; i <= COUNT(layouts); i++) {
+		if (i < COUNT(layouts) && !can_be_made(&layouts[i], config))
+			continue;
+		if (asprintf(&name, "%s: %s", config->name,
+			     i < COUNT(layouts) ? layouts[i].name :
+			     "the same after a remount, and clean") < 0)
+			exit(1);
+		row->name = name;
+		row->config = config;
+		row->layout = i < COUNT(layouts) ? &layouts[i] : NULL;
+		row++;
+	}
+	return row;
 }
 
 static struct row *make_rows(size_t *count)
@@ -443,23 +522,13 @@ static struct row *make_rows(size_t *count)
 	struct row *rows = calloc(COUNT(configs) * (COUNT(layouts) + 1),
 				  sizeof(*rows));
 	struct row *row = rows;
-	size_t i, j;
-	char *name;
+	size_t i;
 
 	if (!rows)
 		exit(1);
-	for (i = 0; i < COUNT(configs); i++) {
-		for (j = 0; j <= COUNT(layouts); j++) {
-			if (asprintf(&name, "%s: %s", configs[i].name,
-				     j < COUNT(layouts) ? layouts[j].name :
-				     "the same after a remount, and clean") < 0)
-				exit(1);
-			row->name = name;
-			row->config = &configs[i];
-			row->layout = j < COUNT(layouts) ? &layouts[j] : NULL;
-			row++;
-		}
-	}
+	for (i = 0; i < COUNT(configs); i++)
+		if (configs[i].backend == kind->backend)
+			row = add_rows(row, &configs[i]);
 	*count = row - rows;
 	return rows;
 }
