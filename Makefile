@@ -94,7 +94,7 @@ COMMAND := $(BUILD)/exchrange
 
 command_sources := $(wildcard tools/exchrange/*.c)
 command_objects := $(command_sources:%.c=$(BUILD)/%.o)
-library_objects := $(BUILD)/tools/lib/exchrange.o
+library_objects := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tools/lib/*.c))
 
 .PHONY: tools library skip-command
 tools: library $(if $(missing_command),skip-command,$(COMMAND))

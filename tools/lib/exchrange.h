@@ -9,8 +9,10 @@
  * there.  Nothing here ever falls back to something that is not atomic.
  *
  * All return 0, or -1 and set errno; after an error both files hold what they
- * held (Documentation/uapi.md has what XFS keeps back of that).  All may be called by any number of threads at once, and none of them
- * keeps a lock, a descriptor or memory when it returns.
+ * held (Documentation/uapi.md has what XFS keeps back of that).  All may be called by
+ * any number of threads at once; an update, though, belongs to one at a time.  None
+ * keeps a lock, a descriptor or memory when it returns, but for an update that is
+ * begun.
  */
 #ifndef EXCHRANGE_H
 #define EXCHRANGE_H
@@ -76,6 +78,125 @@ int exchrange_query(int device, struct exchrange_query *query);
  * also where exchrange_query() fails.
  */
 enum exchrange_route exchrange_route(int device, int fd);
+
+/* --- samples ------------------------------------------------------------------- */
+
+/* A file as it was; what it holds is the file system's own business. */
+struct exchrange_sample {
+	__u64	freshness[6];
+};
+
+/*
+ * Samples fd, a regular file opened for anything, so that every later change is seen:
+ * by a commit with this sample, and as a difference of two samples (memcmp).  On
+ * XFS, where exchrange_start_commit() alone misses some, this waits until the last
+ * change is older than the clock's tick, 10 ms at most, and writes the file back,
+ * without a flush of the disk.
+ *
+ * errno: those of exchrange_query(); EOPNOTSUPP where there is no back end; EAGAIN
+ * where the file changes without a pause; EIO, ENOSPC, EDQUOT of writing it back.
+ */
+int exchrange_sample(int device, int fd, struct exchrange_sample *sample);
+
+/* --- updates -------------------------------------------------------------------- */
+
+/*
+ * An update: a staging file without a name, on the file's mount, whose contents
+ * become the file's at once.  Whatever ends the program or the machine, no staging
+ * file is left.
+ */
+struct exchrange_update;
+
+/* The staging file begins as a reflink of the file, not empty. */
+#define EXCHRANGE_UPDATE_CLONE		(1u << 0)
+
+/* The commit shall fail (EBUSY) if the file has changed, or the path is another's. */
+#define EXCHRANGE_UPDATE_UNCHANGED	(1u << 1)
+
+/* A file that is not there is created, with all its contents. */
+#define EXCHRANGE_UPDATE_CREATE		(1u << 2)
+
+/* The path must not be a symbolic link: ELOOP. */
+#define EXCHRANGE_UPDATE_NOFOLLOW	(1u << 3)
+
+struct exchrange_update_options {
+	unsigned int			flags;		/* EXCHRANGE_UPDATE_* */
+	unsigned int			mode;		/* with _CREATE, as for open(2) */
+	const char			*staging;	/* directory for the staging file; NULL: the file's own */
+	const struct exchrange_sample	*sample;	/* with _UNCHANGED: since then; NULL: since the begin */
+};
+
+/*
+ * Begins an update of the file that path names.  options may be NULL: all zero.
+ *
+ * The staging file is made in the file's directory, which takes the right to write
+ * there, or in options->staging, a directory on the same mount.  It has the file's
+ * attributes that decide how data is stored (nodatacow, compression, realtime,
+ * extent size, project) and, where the caller may give files away, its owner, so that
+ * quotas are charged as for a write.  A file that is mounted by itself is taken
+ * through another mount that shows its directory.
+ *
+ * NULL and errno: those of open(2) for reading and writing, for the file and with
+ * O_TMPFILE for the staging file; of exchrange_query() and exchrange_sample();
+ * EISDIR, EINVAL: not a regular file, or unknown flags; EOPNOTSUPP: no back end for
+ * whole files; EXDEV: the file is mounted by itself, and nothing else shows it, or
+ * options->staging is on another mount; EBUSY: it is not as options->sample says;
+ * what a dry run of the commit answers.
+ */
+struct exchrange_update *
+exchrange_update_begin(int device, const char *path,
+		       const struct exchrange_update_options *options);
+
+/*
+ * The same for a file that is open for reading and writing, and not O_APPEND (EBADF).
+ * fd stays the caller's.  The commit does not look at names.  ENOENT where the file
+ * has no name any more and options->staging is NULL.
+ */
+struct exchrange_update *
+exchrange_update_begin_fd(int device, int fd,
+			  const struct exchrange_update_options *options);
+
+/*
+ * The staging file's descriptor, open for reading and writing, good until
+ * exchrange_update_drop(), which closes it.  Write to it, truncate it, map it.
+ */
+int exchrange_update_fd(const struct exchrange_update *update);
+
+/*
+ * Makes the contents of the staging file those of fd: a reflink, or a copy without
+ * the holes where blocks cannot be shared.  errno: those of ioctl_ficlone(2), read(2)
+ * and write(2); the staging file may hold a part then.
+ */
+int exchrange_update_clone(struct exchrange_update *update, int fd);
+
+/*
+ * Makes the staging file's contents, with its size, the file's, at once.  flags:
+ * EXCHRANGE_DSYNC, EXCHRANGE_FILE1_WRITTEN (the staging file is sparse: only what was
+ * written of it, and its size), EXCHRANGE_DRY_RUN.
+ *
+ * An update by path takes the file that the path names now, if that is another one,
+ * unless it is _UNCHANGED.  With _CREATE it gives the staging file the name where
+ * there is none; its contents are made durable before, the name with EXCHRANGE_DSYNC.
+ *
+ * After success the staging file holds the old contents; it may be written again and
+ * committed again, unless the update is _UNCHANGED (EBUSY) or the commit has created
+ * the file, which the descriptor is of then (EINVAL).  After a crash at any moment the
+ * file has its old or its new contents, whole: the new ones if a commit with
+ * EXCHRANGE_DSYNC had returned 0.
+ *
+ * errno: those of exchrange_exchange(), linkat(2), fsync(2); EBUSY where the file or
+ * what the path names has changed; ENOENT where it is gone, without _CREATE.  After an
+ * error the file holds what it held, and so does the staging file: the commit may be
+ * tried again.  EIO and EROFS aside, and what fails after a file was created, with
+ * EXCHRANGE_DSYNC: look at the file then.
+ */
+int exchrange_update_commit(struct exchrange_update *update, __u64 flags);
+
+/*
+ * Ends an update, committed or not; frees all that it holds.  NULL is nothing to
+ * drop.  errno stays.
+ */
+void exchrange_update_drop(struct exchrange_update *update);
 
 #ifdef __cplusplus
 }
