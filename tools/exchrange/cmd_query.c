@@ -35,8 +35,6 @@ static const struct {
 	{ EXCHRANGE_FILE1_WRITTEN,	"file1-written" },
 };
 
-#define COUNT(array)	(sizeof(array) / sizeof((array)[0]))
-
 static const char *backend_name(uint32_t backend)
 {
 	switch (backend) {
@@ -171,8 +169,7 @@ int cmd_query(int argc, char **argv)
 
 	if (json)
 		array = json_object_new_array();
-	device = exchrange_open();
-	device_error = device < 0 ? errno : 0;
+	device = open_device(&device_error);
 
 	for (; optind < argc; optind++)
 		if (query_file(argv[optind], device, device_error, array))

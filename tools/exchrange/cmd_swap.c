@@ -5,7 +5,6 @@
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "command.h"
@@ -92,24 +91,6 @@ static int parse(int argc, char **argv, struct swap *swap)
 	return STATUS_OK;
 }
 
-/* A descriptor of the regular file @path; or -1, and the user knows why. */
-static int open_file(const char *path)
-{
-	/* O_NONBLOCK: a FIFO gets an error instead of a wait. */
-	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	struct stat st;
-
-	if (fd < 0) {
-		explain_open(path, errno);
-		return -1;
-	}
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
-		return fd;
-	explain_open(path, EINVAL);
-	close(fd);
-	return -1;
-}
-
 static int swap_files(struct swap *swap)
 {
 	/* The limit of file sizes is to be explained, and not to end us. */
@@ -128,17 +109,16 @@ int cmd_swap(int argc, char **argv)
 	if (status || !swap.path2)
 		return status;
 
-	swap.range.file1_fd = open_file(swap.path1);
+	swap.range.file1_fd = open_file(swap.path1, O_RDWR);
 	if (swap.range.file1_fd < 0)
 		return STATUS_FAILED;
-	swap.range.file2_fd = open_file(swap.path2);
+	swap.range.file2_fd = open_file(swap.path2, O_RDWR);
 	if (swap.range.file2_fd < 0) {
 		status = STATUS_FAILED;
 		goto close_file1;
 	}
 
-	swap.device = exchrange_open();
-	swap.device_error = swap.device < 0 ? errno : 0;
+	swap.device = open_device(&swap.device_error);
 	status = swap_files(&swap);
 
 	if (swap.device >= 0)

@@ -3,9 +3,12 @@
 #ifndef COMMAND_H
 #define COMMAND_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "exchrange.h"
+
+#define COUNT(array)	(sizeof(array) / sizeof((array)[0]))
 
 /* Exit status of every subcommand. */
 enum {
@@ -21,11 +24,33 @@ int misused(const char *usage, const char *format, ...)
 int misused_option(const char *usage, int option, char **argv);
 
 /* cmd_*.c: argv[0] is the subcommand's name; the exit status is returned. */
+int cmd_commit(int argc, char **argv);
+int cmd_edit(int argc, char **argv);
 int cmd_query(int argc, char **argv);
+int cmd_start_commit(int argc, char **argv);
 int cmd_swap(int argc, char **argv);
+int cmd_write(int argc, char **argv);
+
+/* open.c */
+int open_file(const char *path, int flags);
+int open_device(int *error);
 
 /* size.c */
 int parse_size(const char *text, __u64 *bytes);
+
+/* token.c */
+#define TOKEN_SIZE	112	/* bytes, with the zero at the end */
+
+void format_token(const struct exchrange_sample *sample, char token[TOKEN_SIZE]);
+int parse_token(const char *token, struct exchrange_sample *sample);
+
+/* stream.c */
+int copy_stream(int from, int to, bool *reading);
+int clone_or_copy(int from, int to);
+int same_contents(int fd1, int fd2);
+
+/* rename.c */
+int write_by_rename(const char *path, int from, const char *from_name, bool dsync);
 
 /* explain.c */
 
@@ -38,7 +63,16 @@ struct swap {
 	struct exchrange_range	range;
 };
 
+/* A file that was to be updated. */
+struct target {
+	const char	*path;
+	const char	*staging;	/* the directory that was asked for, or NULL */
+	int		device;		/* or -1, with device_error */
+	int		device_error;
+};
+
 void explain_open(const char *path, int error);
+void explain_update(const struct target *target, int error);
 void explain_swap(const struct swap *swap, int error);
 void explain_no_backend(const char *path, int fd, uint32_t reason,
 			int device_error);

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "command.h"
 
@@ -79,7 +80,7 @@ void explain_open(const char *path, int error)
 		complain("%s: is not a regular file", path);
 		break;
 	case EACCES:
-		complain("%s: permission denied; swapping takes the right to read and to write",
+		complain("%s: permission denied; it takes the right to read and to write",
 			 path);
 		break;
 	case EPERM:
@@ -342,6 +343,10 @@ void explain_swap(const struct swap *swap, int error)
 		complain("%s and %s: I/O error; look at both before you try again, for the swap may have been finished after all",
 			 swap->path1, swap->path2);
 		break;
+	case EBUSY:
+		complain("%s: has changed since start-commit; nothing was swapped",
+			 swap->path2);
+		break;
 	case E2BIG:
 		complain("%s: the files have more extents than one transaction can hold; swap smaller ranges, or defragment them",
 			 swap->path2);
@@ -349,5 +354,109 @@ void explain_swap(const struct swap *swap, int error)
 	default:
 		complain("%s and %s: %s", swap->path1, swap->path2,
 			 strerror(error));
+	}
+}
+
+/* Why there could be no update, as far as QUERY knows. */
+static void explain_update_unsupported(const struct target *target)
+{
+	struct exchrange_query query = {
+		.fd = open(target->path, O_RDONLY | O_CLOEXEC | O_NOCTTY |
+			   O_NONBLOCK),
+	};
+
+	if (query.fd < 0 || exchrange_query(target->device, &query))
+		complain("%s: its file system has no unnamed files (O_TMPFILE); --fallback=rename makes 'write' replace the file the old way",
+			 target->path);
+	else if (query.backend == EXCHRANGE_BACKEND_NONE)
+		explain_no_backend(target->path, query.fd, query.reason,
+				   target->device_error);
+	else
+		explain_no_to_eof(target->path);
+	if (query.fd >= 0)
+		close(query.fd);
+}
+
+/* The file may be read and written, so it is its directory that may not be. */
+static void explain_update_access(const struct target *target)
+{
+	if (target->staging)
+		complain("%s: no right to make a staging file there; --staging takes a directory that you may write to",
+			 target->staging);
+	else if (access(target->path, R_OK | W_OK) == 0)
+		complain("%s: no right to make a staging file in its directory; name another one of the same mount with --staging",
+			 target->path);
+	else if (access(target->path, F_OK) == 0)
+		explain_open(target->path, EACCES);
+	else
+		complain("%s: permission denied; making it takes the right to write to its directory",
+			 target->path);
+}
+
+/* An update failed with @error: says why, and what to do. */
+void explain_update(const struct target *target, int error)
+{
+	const char *path = target->path;
+	struct stat st;
+
+	switch (error) {
+	case EOPNOTSUPP:
+		explain_update_unsupported(target);
+		break;
+	case EACCES:
+		explain_update_access(target);
+		break;
+	case EXDEV:
+		if (target->staging)
+			complain("%s: is not on the same mount as %s; --staging takes a directory that is",
+				 target->staging, path);
+		else
+			complain("%s: is mounted by itself, and no other mount shows it with its directory; write it from where that is seen, or mount the directory instead",
+				 path);
+		break;
+	case ENOENT:
+	case ENOTDIR:
+		if (target->staging && access(path, F_OK) == 0)
+			complain("%s: no such directory; --staging takes one on the mount of %s",
+				 target->staging, path);
+		else
+			explain_open(path, error);
+		break;
+	case EBUSY:
+		complain("%s: has changed meanwhile; nothing was written",
+			 path);
+		break;
+	case EAGAIN:
+		complain("%s: changes all the time; end what writes to it first",
+			 path);
+		break;
+	case ELOOP:
+		complain("%s: is a symbolic link, or there are too many; without --no-follow one is followed",
+			 path);
+		break;
+	case ENOSPC:
+		complain("%s: no space left on its file system; free some", path);
+		break;
+	case EDQUOT:
+		complain("%s: it would exceed a quota; free some space or raise the limit",
+			 path);
+		break;
+	case EFBIG:
+		complain("%s: it would pass the file size limit; raise it with 'ulimit -f'",
+			 path);
+		break;
+	case EIO:
+		complain("%s: I/O error; look at the file before you try again, for it may have been written after all",
+			 path);
+		break;
+	case EINVAL:
+		if (stat(path, &st) || !S_ISREG(st.st_mode))
+			explain_open(path, error);
+		else
+			complain("%s: cannot be exchanged with a file that is made now; on btrfs one has checksums and the other has none (mount option 'nodatasum')",
+				 path);
+		break;
+	default:
+		explain_open(path, error);
 	}
 }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * exchrange: swap byte ranges of two files atomically.
+ * exchrange: swap byte ranges of two files atomically, and save files that way.
  */
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "command.h"
 
@@ -15,10 +17,12 @@ static const struct subcommand {
 	int (*run)(int argc, char **argv);
 } subcommands[] = {
 	{ "swap", "swap two files, or a range of them, atomically", cmd_swap },
+	{ "write", "make standard input, or another file, a file's contents", cmd_write },
+	{ "edit", "edit files, and commit what was not changed meanwhile", cmd_edit },
+	{ "start-commit", "print a token of a file as it is now", cmd_start_commit },
+	{ "commit", "swap two files if one has not changed since a token", cmd_commit },
 	{ "query", "tell whether and how files can be swapped", cmd_query },
 };
-
-#define COUNT(array)	(sizeof(array) / sizeof((array)[0]))
 
 void complain(const char *format, ...)
 {
@@ -71,7 +75,7 @@ static void print_help(FILE *stream)
 	fputs("usage: exchrange SUBCOMMAND [OPTION...] FILE...\n"
 	      "       exchrange --help | --version\n\n", stream);
 	for (i = 0; i < COUNT(subcommands); i++)
-		fprintf(stream, "  %-8s%s\n", subcommands[i].name,
+		fprintf(stream, "  %-14s%s\n", subcommands[i].name,
 			subcommands[i].summary);
 	fputs("\n'exchrange SUBCOMMAND --help' tells its options; exchrange(1) has it all.\n",
 	      stream);
@@ -96,10 +100,27 @@ static int flush_output(int status)
 	return status ? status : STATUS_FAILED;
 }
 
+/*
+ * A stream that is closed would become a file that is opened here, and what is said
+ * would go into it.  One that fails takes its place.
+ */
+static int keep_streams(void)
+{
+	int fd;
+
+	for (fd = 0; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 &&
+		    open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+			return -1;
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	const struct subcommand *subcommand;
 
+	if (keep_streams())
+		return STATUS_FAILED;
 	if (argc < 2) {
 		print_help(stderr);
 		return STATUS_USAGE;

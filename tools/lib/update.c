@@ -26,6 +26,9 @@
 /* Whatever the name turns out to be, the call does not wait for it. */
 #define OPEN_FLAGS	(O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
 
+/* So often a name may be another file's when it is looked at. */
+#define MAX_TRIES	1000
+
 struct exchrange_update {
 	int			device;		/* the caller's */
 	unsigned int		flags;
@@ -72,20 +75,6 @@ static int check_file(int device, int fd)
 	return 0;
 }
 
-static int open_path(struct exchrange_update *update, const char *path)
-{
-	bool follow = !(update->flags & EXCHRANGE_UPDATE_NOFOLLOW);
-
-	update->named = true;
-	update->file = open(path, O_RDWR | OPEN_FLAGS |
-			    (follow ? 0 : O_NOFOLLOW));
-	if (update->file >= 0)
-		return 0;
-	if (errno != ENOENT || !(update->flags & EXCHRANGE_UPDATE_CREATE))
-		return -1;
-	return exchrange_find_new_place(path, follow, &update->place);
-}
-
 /*
  * The directory that the file is in, for the staging file and for a look at the name
  * before the commit.  A file that is mounted by itself has none on its own mount:
@@ -105,6 +94,40 @@ static int find_place(struct exchrange_update *update)
 	close(update->file);
 	update->file = there;
 	return exchrange_find_place(update->file, &update->place);
+}
+
+/* With a directory given, a file may do without its own. */
+static int take_file(struct exchrange_update *update, const char *directory)
+{
+	if (check_file(update->device, update->file))
+		return -1;
+	if (find_place(update) == 0)
+		return 0;
+	return directory && (errno == ENOENT || errno == EXDEV) ? 0 : -1;
+}
+
+static int open_path(struct exchrange_update *update, const char *path,
+		     const char *directory)
+{
+	bool follow = !(update->flags & EXCHRANGE_UPDATE_NOFOLLOW);
+	int tries = 0;
+
+	update->named = true;
+	for (;;) {
+		update->file = open(path, O_RDWR | OPEN_FLAGS |
+				    (follow ? 0 : O_NOFOLLOW));
+		if (update->file < 0)
+			break;
+		if (take_file(update, directory) == 0)
+			return 0;
+		/* Renamed or replaced meanwhile: there may be another one. */
+		if (errno != ENOENT || ++tries == MAX_TRIES)
+			return -1;
+		close(update->file);
+	}
+	if (errno != ENOENT || !(update->flags & EXCHRANGE_UPDATE_CREATE))
+		return -1;
+	return exchrange_find_new_place(path, follow, &update->place);
 }
 
 /* --- the staging file ------------------------------------------------------------ */
@@ -276,21 +299,16 @@ static int take_sample(struct exchrange_update *update,
 	return 0;
 }
 
+static const char *staging_of(const struct exchrange_update_options *options)
+{
+	return options ? options->staging : NULL;
+}
+
 static int begin(struct exchrange_update *update,
 		 const struct exchrange_update_options *options)
 {
-	const char *directory = options ? options->staging : NULL;
-
-	if (update->file >= 0) {
-		if (check_file(update->device, update->file))
-			return -1;
-		/* With a directory given, a file may do without its own. */
-		if (find_place(update) &&
-		    (!directory || (errno != ENOENT && errno != EXDEV)))
-			return -1;
-	}
 	if (take_sample(update, options ? options->sample : NULL) ||
-	    make_staging(update, directory))
+	    make_staging(update, staging_of(options)))
 		return -1;
 	if (update->file < 0)
 		return 0;
@@ -326,7 +344,8 @@ exchrange_update_begin(int device, const char *path,
 {
 	struct exchrange_update *update = new_update(device, options);
 
-	if (update && (open_path(update, path) || begin(update, options))) {
+	if (update && (open_path(update, path, staging_of(options)) ||
+		       begin(update, options))) {
 		exchrange_update_drop(update);
 		update = NULL;
 	}
@@ -344,7 +363,8 @@ exchrange_update_begin_fd(int device, int fd,
 	/* An open file is there, and no link. */
 	update->flags &= ~(EXCHRANGE_UPDATE_CREATE | EXCHRANGE_UPDATE_NOFOLLOW);
 	update->file = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	if (update->file < 0 || begin(update, options)) {
+	if (update->file < 0 || take_file(update, staging_of(options)) ||
+	    begin(update, options)) {
 		exchrange_update_drop(update);
 		update = NULL;
 	}
