@@ -8,7 +8,8 @@ PREFIX     ?= /usr/local
 BINDIR     ?= $(PREFIX)/bin
 LIBDIR     ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
-MANDIR     ?= $(PREFIX)/share/man
+DATADIR    ?= $(PREFIX)/share
+MANDIR     ?= $(DATADIR)/man
 DESTDIR    ?=
 
 KERNEL_RELEASE ?= $(shell uname -r)
@@ -142,13 +143,14 @@ $(COMMAND): $(command_objects) $(STATIC)
 test_sources  := $(wildcard selftests/test_*.c)
 test_programs := $(test_sources:selftests/%.c=$(BUILD)/selftests/%)
 bench_programs := $(patsubst selftests/bench/%.c,$(BUILD)/selftests/bench/%,$(wildcard selftests/bench/*.c))
+examples       := $(patsubst %.c,$(BUILD)/%,$(wildcard tools/lib/examples/*.c))
 # Each of these folders is one program, of its name.
 folders         := crash fuzz power_cut stress
 folder_programs := $(foreach folder,$(folders),$(BUILD)/selftests/$(folder)/$(folder))
 common_objects := $(patsubst %.c,$(BUILD)/%.o,$(wildcard selftests/common/*.c))
 
 .PHONY: selftests
-selftests: $(test_programs) $(bench_programs) $(folder_programs)
+selftests: $(test_programs) $(bench_programs) $(folder_programs) $(examples)
 
 $(BUILD)/selftests/%.o: override CPPFLAGS += -Iselftests/common
 
@@ -159,6 +161,10 @@ $(BUILD)/selftests/test_%: $(BUILD)/selftests/test_%.o $(common_objects) $(STATI
 $(BUILD)/selftests/bench/%: $(BUILD)/selftests/bench/%.o $(common_objects) $(STATIC)
 	$(say) LD $@
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka -lpthread
+
+$(BUILD)/tools/lib/examples/%: $(BUILD)/tools/lib/examples/%.o $(STATIC)
+	$(say) LD $@
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
 define folder_program
 $(BUILD)/selftests/$(1)/$(1): $(patsubst %.c,$(BUILD)/%.o,$(wildcard selftests/$(1)/*.c)) \
@@ -175,7 +181,7 @@ $(foreach folder,$(folders),$(eval $(call folder_program,$(folder))))
 install-selftests: selftests
 	$(Q)$(INSTALL) -d $(DESTDIR)/usr/libexec/exchrange
 	$(Q)$(INSTALL) -m 755 selftests/guest/guest-init selftests/guest/run-tests \
-		selftests/demo $(test_programs) $(bench_programs) $(folder_programs) \
+		selftests/demo $(test_programs) $(bench_programs) $(folder_programs) $(examples) \
 		$(DESTDIR)/usr/libexec/exchrange
 
 .PHONY: demo check check-crash check-debug check-stress bench lint deps
@@ -200,6 +206,17 @@ deps:
 
 # --- installing ---------------------------------------------------------------
 
+bash_completion := $(DATADIR)/bash-completion/completions/exchrange
+zsh_completion  := $(DATADIR)/zsh/site-functions/_exchrange
+
+# The command's manuals go where the command goes.
+command_manuals := $(wildcard tools/man/exchrange*.1)
+manuals         := $(wildcard tools/man/*.[34])
+# Names that have their manual on the page of another one.
+shared_manuals  := exchrange-start-commit.1 exchrange_commit.3 exchrange_update_begin_fd.3
+
+manual_place = $(DESTDIR)$(MANDIR)/man$(patsubst .%,%,$(suffix $(1)))/$(1)
+
 .PHONY: install install-module install-tools
 install: $(if $(missing_headers),skip-module,install-module) install-tools
 
@@ -215,7 +232,8 @@ install-module: modules
 install-tools: tools
 	$(say) INSTALL $(DESTDIR)$(PREFIX)
 	$(Q)$(INSTALL) -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR)/linux \
-		$(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1
+		$(DESTDIR)$(BINDIR) $(foreach section,1 3 4,$(DESTDIR)$(MANDIR)/man$(section)) \
+		$(dir $(DESTDIR)$(bash_completion) $(DESTDIR)$(zsh_completion))
 	$(Q)$(INSTALL) -m 644 uapi/linux/exchrange.h $(DESTDIR)$(INCLUDEDIR)/linux
 	$(Q)$(INSTALL) -m 644 tools/lib/exchrange.h $(DESTDIR)$(INCLUDEDIR)
 	$(Q)$(INSTALL) -m 644 $(STATIC) $(DESTDIR)$(LIBDIR)
@@ -223,9 +241,17 @@ install-tools: tools
 	$(Q)ln -sf $(notdir $(LIBRARY)) $(DESTDIR)$(LIBDIR)/$(SONAME)
 	$(Q)ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libexchange.so
 	$(Q)$(INSTALL) -m 644 $(PC) $(DESTDIR)$(LIBDIR)/pkgconfig
+	$(Q)for manual in $(notdir $(manuals)); do \
+		$(INSTALL) -m 644 tools/man/$$manual $(DESTDIR)$(MANDIR)/man$${manual##*.}; \
+	done
+	$(Q)ln -sf exchrange_start_commit.3 $(call manual_place,exchrange_commit.3)
+	$(Q)ln -sf exchrange_update_begin.3 $(call manual_place,exchrange_update_begin_fd.3)
 ifeq ($(missing_command),)
 	$(Q)$(INSTALL) -m 755 $(COMMAND) $(DESTDIR)$(BINDIR)
-	$(Q)$(INSTALL) -m 644 tools/man/exchrange.1 $(DESTDIR)$(MANDIR)/man1
+	$(Q)$(INSTALL) -m 644 $(command_manuals) $(DESTDIR)$(MANDIR)/man1
+	$(Q)ln -sf exchrange-commit.1 $(call manual_place,exchrange-start-commit.1)
+	$(Q)$(INSTALL) -m 644 tools/completions/exchrange.bash $(DESTDIR)$(bash_completion)
+	$(Q)$(INSTALL) -m 644 tools/completions/_exchrange $(DESTDIR)$(zsh_completion)
 endif
 	$(Q)$(if $(DESTDIR),,ldconfig)
 
@@ -260,7 +286,10 @@ uninstall:
 		$(DESTDIR)$(INCLUDEDIR)/exchrange.h \
 		$(DESTDIR)$(LIBDIR)/libexchange.a $(DESTDIR)$(LIBDIR)/libexchange.so* \
 		$(DESTDIR)$(LIBDIR)/pkgconfig/libexchange.pc \
-		$(DESTDIR)$(BINDIR)/exchrange $(DESTDIR)$(MANDIR)/man1/exchrange.1
+		$(DESTDIR)$(BINDIR)/exchrange \
+		$(DESTDIR)$(bash_completion) $(DESTDIR)$(zsh_completion) \
+		$(foreach manual,$(notdir $(command_manuals) $(manuals)) $(shared_manuals), \
+			$(call manual_place,$(manual)))
 	$(Q)for module in $(DESTDIR)/lib/modules/*/updates/exchrange.ko*; do \
 		[ -e "$$module" ] || continue; \
 		rm -f "$$module"; \
