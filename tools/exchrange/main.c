@@ -121,6 +121,8 @@ int main(int argc, char **argv)
 
 	if (keep_streams())
 		return STATUS_FAILED;
+	/* A message is one write, beside those of other commands. */
+	setvbuf(stderr, NULL, _IOLBF, BUFSIZ);
 	if (argc < 2) {
 		print_help(stderr);
 		return STATUS_USAGE;

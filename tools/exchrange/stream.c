@@ -56,12 +56,15 @@ static void show_progress(struct progress *progress, size_t more)
 	if (progress->total >= progress->done)
 		fprintf(stderr, " of %.1f (%.0f %%)", progress->total / mib,
 			100 * progress->done / progress->total);
+	fflush(stderr);
 }
 
 static void end_progress(const struct progress *progress)
 {
-	if (progress->printed)
-		fputs("\r\033[K", stderr);
+	if (!progress->printed)
+		return;
+	fputs("\r\033[K", stderr);
+	fflush(stderr);
 }
 
 static int write_all(int fd, const char *bytes, size_t size)

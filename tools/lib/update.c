@@ -262,7 +262,7 @@ int exchrange_update_clone(struct exchrange_update *update, int fd)
 
 /* --- the exchange ---------------------------------------------------------------- */
 
-static int exchange(struct exchrange_update *update, __u64 flags)
+static int exchange(struct exchrange_update *update, bool sampled, __u64 flags)
 {
 	struct exchrange_commit commit = {
 		.file1_fd	= update->staging,
@@ -275,7 +275,7 @@ static int exchange(struct exchrange_update *update, __u64 flags)
 		.flags		= flags | EXCHRANGE_TO_EOF,
 	};
 
-	if (!(update->flags & EXCHRANGE_UPDATE_UNCHANGED))
+	if (!sampled)
 		return exchrange_exchange(update->device, &range);
 	memcpy(commit.file2_freshness, update->sample.freshness,
 	       sizeof(commit.file2_freshness));
@@ -312,8 +312,12 @@ static int begin(struct exchrange_update *update,
 		return -1;
 	if (update->file < 0)
 		return 0;
-	/* What cannot be committed is told before anything is written. */
-	if (exchange(update, EXCHRANGE_DRY_RUN))
+	/*
+	 * What cannot be committed is told before anything is written; a change since
+	 * the sample that was taken just now, at the commit.
+	 */
+	if (exchange(update, options && options->sample &&
+		     update->flags & EXCHRANGE_UPDATE_UNCHANGED, EXCHRANGE_DRY_RUN))
 		return -1;
 	return update->flags & EXCHRANGE_UPDATE_CLONE ?
 	       exchrange_update_clone(update, update->file) : 0;
@@ -480,7 +484,8 @@ int exchrange_update_commit(struct exchrange_update *update, __u64 flags)
 		if (look_again(update))
 			return -1;
 		if (update->file >= 0)
-			return exchange(update, flags);
+			return exchange(update, update->flags &
+					EXCHRANGE_UPDATE_UNCHANGED, flags);
 		if (create(update, flags) == 0)
 			return 0;
 		/* Somebody else made it meanwhile. */
