@@ -97,6 +97,31 @@ const struct workload workloads[] = {
 		.syncs	= SYNC_DSYNC | SYNC_NOTHING,
 		.rewrites = true,
 	}, {
+		.name	= "an update by the library",
+		.word	= "save",
+		.file1	= { SHAPE_PLAIN, 60 * KIB + 5 },
+		.file2	= { SHAPE_SCATTERED, 50 * KIB + 900 },
+		.rounds	= 8,
+		.syncs	= SYNC_DSYNC | SYNC_NOTHING,
+		.saves	= true,
+	}, {
+		.name	= "an update by the library, of a small file",
+		.word	= "save-inline",
+		.file1	= { SHAPE_PLAIN, 700 },
+		.file2	= { SHAPE_PLAIN, 900 },
+		.rounds	= 8,
+		.syncs	= SYNC_DSYNC | SYNC_NOTHING,
+		.saves	= true,
+	}, {
+		.name	= "updates by the library that create the file",
+		.word	= "create",
+		.file1	= { SHAPE_PLAIN, 40 * KIB + 5 },
+		.file2	= { SHAPE_PLAIN, 20 * KIB },
+		.rounds	= 8,
+		.syncs	= SYNC_DSYNC | SYNC_NOTHING,
+		.saves	= true,
+		.creates = true,
+	}, {
 		.name	= "fsync of file1 only",
 		.word	= "fsync1",
 		.file1	= { SHAPE_PLAIN, 30 * KIB },
@@ -211,6 +236,23 @@ static unsigned int rewrite_seed(size_t number)
 	return 100 + number;
 }
 
+/* In turn not there, which has no bytes, and created. */
+static bool is_removal(const struct workload *workload, size_t number)
+{
+	return workload->creates && number % 2;
+}
+
+static struct state next_save(const struct workload *workload, size_t number)
+{
+	struct state state = {
+		.file1 = model_file(workload->file1, 1),
+	};
+
+	if (!is_removal(workload, number))
+		state.file2 = model_file(workload->file1, rewrite_seed(number));
+	return state;
+}
+
 static struct state next_state(const struct workload *workload,
 			       const struct state *before, size_t number)
 {
@@ -240,7 +282,8 @@ struct states make_states(const struct workload *workload)
 	states.state[0].file1 = model_file(workload->file1, 1);
 	states.state[0].file2 = model_file(workload->file2, 2);
 	for (i = 1; i < states.count; i++)
-		states.state[i] = next_state(workload, &states.state[i - 1], i);
+		states.state[i] = workload->saves ? next_save(workload, i) :
+				  next_state(workload, &states.state[i - 1], i);
 	return states;
 }
 
@@ -345,6 +388,31 @@ static void exchange(const struct workload *workload, const struct files *files,
 			 0);
 }
 
+static void save(const struct workload *workload, size_t number,
+		 enum sync_kind sync)
+{
+	const struct exchrange_update_options options = {
+		.flags	= workload->creates ? EXCHRANGE_UPDATE_CREATE : 0,
+		.mode	= 0644,
+	};
+	struct exchrange_update *update =
+		exchrange_update_begin(device, path_of("file2"), &options);
+
+	assert_non_null(update);
+	rewrite(workload, exchrange_update_fd(update), rewrite_seed(number));
+	assert_int_equal(exchrange_update_commit(update, sync == SYNC_DSYNC ?
+						 EXCHRANGE_DSYNC : 0), 0);
+	exchrange_update_drop(update);
+}
+
+/* A removal is durable when the file system is. */
+static void remove_file(const struct files *files, enum sync_kind sync)
+{
+	assert_int_equal(unlink(path_of("file2")), 0);
+	if (sync == SYNC_DSYNC)
+		assert_int_equal(syncfs(files->unrelated), 0);
+}
+
 /* Makes it durable; returns whether that makes the exchange so. */
 static bool synchronize(const struct files *files, enum sync_kind sync)
 {
@@ -442,7 +510,12 @@ static void work(const struct workload *workload, const struct files *files,
 		mark("begun-%zu", i);
 		if (workload->rewrites)
 			rewrite(workload, files->file1, rewrite_seed(i));
-		exchange(workload, files, sync);
+		if (is_removal(workload, i))
+			remove_file(files, sync);
+		else if (workload->saves)
+			save(workload, i, sync);
+		else
+			exchange(workload, files, sync);
 		if (synchronize(files, sync))
 			mark("durable-%zu", i);
 	}
@@ -492,6 +565,9 @@ static struct picture read_file(const char *name)
 	int fd = open(path_of(name), O_RDONLY);
 	struct picture picture = { 0 };
 
+	/* Not there is a state too: one without bytes. */
+	if (fd < 0 && errno == ENOENT)
+		return picture;
 	if (fd < 0 || fstat(fd, &picture.st)) {
 		print_message("# %s: %s\n", name, strerror(errno));
 		return picture;
@@ -514,6 +590,8 @@ static uint64_t first_difference(const struct workload *workload,
 	uint64_t size = a->size < b->size ? a->size : b->size;
 	uint64_t i;
 
+	if (!a->bytes != !b->bytes)
+		return 0;
 	/* What lies behind the range, others write meanwhile. */
 	if (workload->writers && a->size == b->size)
 		size = workload->range.length;

@@ -32,6 +32,8 @@ struct workload {
 	bool			rewrites;	/* file1 has new contents each time, not synced */
 	bool			writers;	/* others write beside */
 	bool			two_subvolumes;
+	bool			saves;		/* file2 is saved by an update, file1 is not used */
+	bool			creates;	/* the same, and removed before each second time */
 	bool			clones;		/* no exchange: three clones, which tear */
 };
 
