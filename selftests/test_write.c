@@ -21,7 +21,7 @@
 static int make_folder(void **state)
 {
 	(void)state;
-	return run("chattr -R -f -i " FOLDER "; rm -rf " FOLDER " && mkdir -m 777 " FOLDER " && cd " FOLDER
+	return run("chattr -R -f -i " FOLDER "; rm -rf " FOLDER " && mkdir -m 1777 " FOLDER " && cd " FOLDER
 		   " && printf '3\\n1\\n2\\n' >f && touch -d 2020-01-01 f",
 		   mount_point, mount_point, mount_point, mount_point);
 }
@@ -208,6 +208,17 @@ static void test_edit_sees_the_name(void **state)
 	(void)state;
 	check("mkdir d && echo a >d/site.conf && EDITOR='basename >name' exchrange edit d/site.conf"
 	      " && echo site.conf | cmp - name && test $(ls -A d | wc -l) = 1");
+}
+
+/* Root's copy does not lie where somebody else could put another one. */
+static void test_edit_in_a_directory_of_others(void **state)
+{
+	(void)state;
+	check("mkdir theirs all && chown 65534 theirs && chmod 777 all && cp f theirs && cp f all"
+	      " && for d in theirs all .; do EDITOR='sh -c \"echo edited >\\$1; echo \\$1 >where\" sh'"
+	      " TMPDIR= exchrange edit $d/f && echo edited | cmp - $d/f || exit 1;"
+	      " case $d in .) grep -q /.exchrange-edit- where ;; *) grep -q ^/var/tmp/exchrange-edit- where ;; esac"
+	      " || { cat where; exit 1; }; done; test -z \"$(ls -d /var/tmp/exchrange-edit-* 2>/dev/null)\"");
 }
 
 static void test_edit_of_several_files_and_a_new_one(void **state)
@@ -479,6 +490,7 @@ int main(int argc, char **argv)
 		TEST(test_start_commit_json),
 		TEST(test_edit),
 		TEST(test_edit_sees_the_name),
+		TEST(test_edit_in_a_directory_of_others),
 		TEST(test_edit_of_several_files_and_a_new_one),
 		TEST(test_edit_that_changes_nothing),
 		TEST(test_edit_that_fails),

@@ -66,6 +66,22 @@ static int resolve(const char *path, char resolved[PATH_MAX])
 	return 0;
 }
 
+/*
+ * Nobody else may put another directory under the name of ours.  In a group's directory
+ * root is careful, and a member need not be.
+ */
+static bool is_safe(const char *resolved, int length)
+{
+	char directory[PATH_MAX];
+	struct stat st;
+
+	snprintf(directory, sizeof(directory), "%.*s", length, resolved);
+	if (stat(length ? directory : ".", &st) ||
+	    (st.st_uid != geteuid() && st.st_uid != 0))
+		return false;
+	return st.st_mode & 01000 || !(st.st_mode & (geteuid() ? 0002 : 0022));
+}
+
 /* Beside the file, where it can be a reflink; else where temporary files go. */
 static int make_directory(struct edit *edit, const char *resolved, int length)
 {
@@ -73,7 +89,7 @@ static int make_directory(struct edit *edit, const char *resolved, int length)
 
 	snprintf(edit->directory, sizeof(edit->directory),
 		 "%.*s.exchrange-edit-XXXXXX", length, resolved);
-	if (mkdtemp(edit->directory))
+	if (is_safe(resolved, length) && mkdtemp(edit->directory))
 		return 0;
 	snprintf(edit->directory, sizeof(edit->directory),
 		 "%s/exchrange-edit-XXXXXX",
