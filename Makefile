@@ -183,6 +183,7 @@ install-selftests: selftests
 	$(Q)$(INSTALL) -m 755 selftests/guest/guest-init selftests/guest/run-tests \
 		selftests/demo $(test_programs) $(bench_programs) $(folder_programs) $(examples) \
 		$(DESTDIR)/usr/libexec/exchrange
+	$(Q)cp -r tools/vim $(DESTDIR)/usr/libexec/exchrange
 
 .PHONY: demo check check-crash check-debug check-stress bench lint deps
 demo:
@@ -196,7 +197,8 @@ check-crash check-debug check-stress:
 
 bench:
 	@selftests/guest/run --timeout 3600 --disk-size 8G -- /usr/libexec/exchrange/run-tests \
-		bench_ioctl /mnt/xfs -- bench_extents /mnt/xfs /mnt/btrfs
+		bench_ioctl /mnt/xfs -- bench_extents /mnt/xfs /mnt/btrfs -- \
+		bench_save /mnt/xfs /mnt/btrfs
 
 lint:
 	@selftests/lint

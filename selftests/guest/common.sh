@@ -26,6 +26,8 @@ choose_guest()
 {
 	local debian_kernel=(linux-image-amd64 linux-headers-amd64)
 	local trixie=(acl attr dkms fio inotify-tools mandoc sparse sqlite3 strace xfslibs-dev)
+	# What people save files with.
+	local users=(bash-completion git libcap2-bin moreutils nano vim zsh)
 	packages=(
 		gcc make libc6-dev bpftool libcmocka-dev libjson-c-dev libmount-dev pkgconf
 		kmod xz-utils busybox-static procps e2fsprogs xfsprogs btrfs-progs dmsetup
@@ -35,7 +37,7 @@ choose_guest()
 	case $1 in
 	6.12)
 		suite=trixie
-		packages+=("${debian_kernel[@]}" "${trixie[@]}")
+		packages+=("${debian_kernel[@]}" "${trixie[@]}" "${users[@]}")
 		;;
 	6.12-debug)
 		suite=trixie
