@@ -260,6 +260,7 @@ static const struct config {
 	const char	*mkfs;
 	const char	*options;
 	unsigned int	share;	/* one pair of so many: all of them take a minute */
+	bool		small;	/* blocks: the model of FILE1_WRITTEN has larger ones */
 } configs[] = {
 	{ EXCHRANGE_BACKEND_XFS, "exchange, rmapbt",
 	  "mkfs.xfs -q -f -i exchange=1 -m rmapbt=1", "defaults", 5 },
@@ -268,7 +269,7 @@ static const struct config {
 	{ EXCHRANGE_BACKEND_XFS_TRANSACTION, "without rmapbt",
 	  "mkfs.xfs -q -f -m rmapbt=0", "defaults", 3 },
 	{ EXCHRANGE_BACKEND_XFS_TRANSACTION, "blocks of 1 KiB, rmapbt",
-	  "mkfs.xfs -q -f -m rmapbt=1 -b size=1024", "defaults", 3 },
+	  "mkfs.xfs -q -f -m rmapbt=1 -b size=1024", "defaults", 3, true },
 	{ EXCHRANGE_BACKEND_XFS_TRANSACTION, "without reflink, bigtime and nrext64",
 	  "mkfs.xfs -q -f -m rmapbt=0,reflink=0,bigtime=0 -i nrext64=0",
 	  "defaults", 3 },
@@ -285,6 +286,8 @@ static const struct config {
 	{ EXCHRANGE_BACKEND_BTRFS, "mixed groups, max_inline=4095, no checksums",
 	  "mkfs.btrfs -q -f --mixed", "max_inline=4095,nodatasum", 5 },
 };
+
+static const struct config *current;
 
 /* What a pair was when its last exchange was done. */
 struct past {
@@ -356,12 +359,13 @@ static uint64_t size_of(int fd)
 /* Whole files, tails from offsets, ranges, what was written, one after the other. */
 static void exchange_in_many_ways(int fd1, int fd2)
 {
+	uint64_t written = current->small ? 0 : EXCHRANGE_FILE1_WRITTEN;
 	uint64_t size1 = size_of(fd1), size2 = size_of(fd2);
 	uint64_t shorter = size1 < size2 ? size1 : size2;
 	uint64_t common = shorter / BLOCK * BLOCK;
 	struct exchrange_range range = { .file1_fd = fd1, .file2_fd = fd2 };
 
-	range.flags = EXCHRANGE_FILE1_WRITTEN;
+	range.flags = written;
 	range.length = common;
 	assert_exchange(&range);
 	range.flags = 0;
@@ -378,7 +382,7 @@ static void exchange_in_many_ways(int fd1, int fd2)
 	assert_exchange(&range);
 	range.file1_offset = 0;
 	assert_exchange(&range);
-	range.flags |= EXCHRANGE_FILE1_WRITTEN;
+	range.flags |= written;
 	assert_exchange(&range);
 }
 
@@ -411,8 +415,6 @@ struct row {
 	const struct config	*config;
 	const struct layout	*layout;	/* NULL: the end of the config */
 };
-
-static const struct config *current;
 
 /* mkfs.btrfs gives nodatasum to no file, a mount option does to all. */
 static bool has_no_checksums(const struct layout *layout)
