@@ -60,6 +60,10 @@ static int flush_and_sample(struct inode *inode, struct xfs_freshness *now)
 {
 	int error;
 
+	/* Most of it without the locks: writers do not wait for that. */
+	error = filemap_write_and_wait(inode->i_mapping);
+	if (error)
+		return error;
 	inode_lock(inode);
 	filemap_invalidate_lock(inode->i_mapping);
 	inode_dio_wait(inode);

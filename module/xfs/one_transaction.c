@@ -180,6 +180,8 @@ static int prepare_end(const struct xfs_exchange *exchange, int side)
 	struct xfs_inode *ip = exchange->pieces.ip[side];
 	u64 new_size = exchange->new_size[side];
 
+	if (!(exchange->request->flags & EXCHRANGE_TO_EOF))
+		return 0;
 	if (exchange->pieces.written_only && new_size > i_size_read(VFS_I(ip)) &&
 	    !(exchange->request->flags & EXCHRANGE_DRY_RUN))
 		return zero_behind_end(exchange, ip, new_size);
@@ -195,6 +197,10 @@ static int drop_range(struct xfs_inode *ip, u64 offset, u64 length)
 {
 	int error = xfs_flush_unmap_range(ip, offset, length);
 
+	/* One that a device wrote to meanwhile may have stayed. */
+	if (!error && filemap_range_has_page(VFS_I(ip)->i_mapping, offset,
+					     offset + length - 1))
+		error = -EAGAIN;
 	if (!error && ip->i_cowfp && ip->i_cowfp->if_bytes)
 		error = xfs_reflink_cancel_cow_range(ip, offset, length, true);
 	return error;
@@ -257,6 +263,13 @@ static int try_exchange(struct xfs_exchange *exchange)
 	return error ?: xfs_exchange_pieces(exchange);
 }
 
+/* With these locks nothing becomes dirty again. */
+static int flush_all(const struct xfs_exchange *exchange)
+{
+	return filemap_write_and_wait(inode_of(exchange, 0)->i_mapping) ?:
+	       filemap_write_and_wait(inode_of(exchange, 1)->i_mapping);
+}
+
 static int exchange_space(struct xfs_exchange *exchange)
 {
 	bool freed = false;
@@ -264,6 +277,9 @@ static int exchange_space(struct xfs_exchange *exchange)
 
 	for (attempt = 0; attempt < ATTEMPTS; attempt++) {
 		error = try_exchange(exchange);
+		/* Writeback of other ranges changes the maps; this ends it. */
+		if (error == -EAGAIN)
+			error = flush_all(exchange) ?: -EAGAIN;
 		if ((error == -EDQUOT || error == -ENOSPC) && !freed) {
 			freed = true;
 			error = free_quota(exchange) ?: -EAGAIN;
@@ -276,19 +292,25 @@ static int exchange_space(struct xfs_exchange *exchange)
 }
 
 /*
- * After the exchange: nothing is cached or mapped behind an end that has come nearer.
- * Whether what file2 keeps there can be freed, nobody asks.
+ * After the exchange: nothing is cached or mapped behind an end that has come nearer, and
+ * what file2 keeps there goes, if it can.  Nobody asks: the exchange is done.
  */
 static void settle_ends(const struct xfs_exchange *exchange)
 {
+	const struct xfs_pieces *pieces = &exchange->pieces;
+	unsigned int shift = exchange->mp->m_sb.sb_blocklog;
+	u64 end = pieces->start[1] + pieces->length;
 	int i;
 
 	if (!(exchange->request->flags & EXCHRANGE_TO_EOF))
 		return;
+	if (pieces->cut_from < end) {
+		xfs_truncate_page(pieces->ip[1], exchange->new_size[1], NULL);
+		xfs_free_file_space(pieces->ip[1], pieces->cut_from << shift,
+				    (end - pieces->cut_from) << shift);
+	}
 	for (i = 0; i < 2; i++)
 		truncate_pagecache(inode_of(exchange, i), exchange->new_size[i]);
-	if (exchange->pieces.written_only)
-		xfs_free_eofblocks(exchange->pieces.ip[1]);
 }
 
 /* Everything is checked, flushed and locked. */
@@ -319,6 +341,10 @@ static int check_and_exchange(struct xfs_exchange *exchange,
 	struct exchange_request *request = exchange->request;
 	int error;
 
+	/* An empty file can be made a realtime one until it is locked. */
+	if (missing_reason(request->file1) != EXCHRANGE_REASON_NONE ||
+	    missing_reason(request->file2) != EXCHRANGE_REASON_NONE)
+		return -EOPNOTSUPP;
 	error = exchange_check_locked(request, exchange->mp->m_sb.sb_blocksize);
 	if (!error && freshness)
 		error = xfs_check_freshness(inode_of(exchange, 1), freshness);

@@ -113,7 +113,8 @@ static int read_piece(const struct xfs_pieces *pieces, u64 done,
 /*
  * With FILE1_WRITTEN, a file2 that becomes shorter keeps what is behind its new end.  Of
  * that XFS expects nothing but preallocations: written blocks would come to light when
- * the file grows.
+ * the file grows.  But never of blocks that another file may share: XFS takes it that
+ * nobody shares unwritten ones, and writes them where they are.
  */
 static int collect_cut(struct xfs_pieces *pieces, u64 limit)
 {
@@ -122,6 +123,8 @@ static int collect_cut(struct xfs_pieces *pieces, u64 limit)
 	u64 offset;
 	int error;
 
+	if (pieces->ip[1]->i_diflags2 & XFS_DIFLAG2_REFLINK)
+		return 0;
 	for (offset = pieces->cut_from; offset < end; offset += stretch.length) {
 		struct xfs_piece piece = { .cut = true };
 
@@ -229,8 +232,9 @@ static void count_changes(struct xfs_pieces *pieces,
 	/* What is left on both sides of the old mapping is a record more. */
 	if (old->left && old->right)
 		pieces->inserts[side]++;
-	if (is_whole_record(old) || old->joins)
-		pieces->deletes[side]++;
+	pieces->deletes[side] += is_whole_record(old);
+	pieces->deletes[side] += old->joins;
+	pieces->joined[side] |= old->joins;
 }
 
 static void count_piece(struct xfs_pieces *pieces, const struct xfs_piece *piece)
@@ -286,10 +290,15 @@ static void classify(struct xfs_pieces *pieces)
 				look_around(pieces, i, side);
 		count_piece(pieces, &pieces->piece[i]);
 	}
-	/* A record has no more than so many blocks: not all that could join do. */
+	/*
+	 * Two records that could join stay two if both have more blocks than one can:
+	 * so many of these there may be in the range, and one at each end of it.
+	 */
 	for (side = 0; side < 2; side++)
-		pieces->inserts[side] +=
-			div64_u64(pieces->length, XFS_MAX_BMBT_EXTLEN) + 1;
+		if (pieces->joined[side])
+			pieces->inserts[side] +=
+				4 * (div64_u64(pieces->length,
+					       XFS_MAX_BMBT_EXTLEN) + 1);
 }
 
 /*

@@ -41,6 +41,7 @@ struct xfs_pieces {
 	u64			replaced[2];	/* records, in place */
 	u64			inserts[2];	/* records, beside them */
 	u64			deletes[2];	/* likewise */
+	bool			joined[2];	/* some join a neighbour's */
 
 	/* What they are of, for xfs_pieces_are_stale(). */
 	unsigned int		seq[2];		/* xfs_ifork::if_seq */

@@ -27,6 +27,8 @@
 #define INTENT_BYTES		(16 * 32 + 2 * ITEM_OVERHEAD)
 /* Six dquots, as XFS_DQUOT_LOGRES: xfs_dq_logformat, xfs_disk_dquot. */
 #define DQUOT_BYTES		(6 * (24 + 104 + ITEM_OVERHEAD))
+/* Ten thousand take a second. */
+#define MAX_RMAP_PIECES		16384
 /* A freed extent is logged with up to 15 others: XFS_EFI_MAX_FAST_EXTENTS. */
 #define FREES_AN_INTENT		16
 
@@ -49,7 +51,7 @@ u64 xfs_inode_log_bytes(const struct xfs_mount *mp)
 	return 2 * (mp->m_sb.sb_inodesize + 2 * 72 + 2 * ITEM_OVERHEAD);
 }
 
-/* Records that fit into the inode itself, in all forms of its attribute fork. */
+/* Records that fit into the inode itself; the root of a tree there has one less. */
 static u64 inline_records(const struct xfs_inode *ip)
 {
 	u64 bytes = ip->i_forkoff ? (u64)ip->i_forkoff << 3 :
@@ -88,22 +90,28 @@ static u64 count_conversions(const struct xfs_pieces *pieces, int side)
  * takes the old mapping out and when it puts the new one in: six blocks of a level, or
  * all that there are.
  *
- * A split needs a full block and makes two half full ones.  One that is full now takes
- * one record for that; a half full one takes as many as a block's minimum; and two that
- * were merged, after a record went, may be full at once.  Each split adds a record to the
- * level above, which splits likewise; a split of the root adds a level.
+ * A split needs a full block, so a level that never has as many records as a block takes
+ * has none, and makes two half full ones.  One that is full now takes one record for that;
+ * a half full one takes as many as a block's minimum; and two that were merged, after a
+ * record went, may be full at once.  Each split adds a record to the level above, which
+ * splits likewise; up to the level whose blocks the root in the inode has room for,
+ * however many there may be.
  */
 static struct map_blocks count_map_blocks(const struct xfs_pieces *pieces, int side)
 {
 	const struct xfs_inode *ip = pieces->ip[side];
 	const struct xfs_mount *mp = ip->i_mount;
 	u64 inserts = pieces->inserts[side];
-	u64 touches = 6 * (pieces->count - pieces->replaced[side]);
+	u64 touches = (pieces->one_file ? 12 : 6) *
+		      (pieces->count - pieces->replaced[side]);
 	u64 replaced = pieces->replaced[side];
 	u64 records = ip->i_df.if_nextents;
 	struct map_blocks map = { };
 	unsigned int level;
 
+	/* One file is counted once. */
+	if (pieces->one_file && side)
+		return map;
 	map.allocated = count_conversions(pieces, side);
 	if (!map.allocated && ip->i_df.if_format == XFS_DINODE_FMT_EXTENTS)
 		return map;
@@ -113,13 +121,18 @@ static struct map_blocks count_map_blocks(const struct xfs_pieces *pieces, int s
 		u64 splits = min(inserts, blocks + pieces->deletes[side] +
 				 DIV_ROUND_UP_ULL(inserts, fill));
 
+		if (records + inserts < mp->m_bmap_dmxr[level > 0])
+			splits = 0;
 		map.touched += min(blocks, touches + replaced);
 		map.allocated += splits;
+		if (blocks + splits < inline_records(ip))
+			break;
 		records = blocks + splits;
 		inserts = splits;
 		replaced = 0;
 	}
-	map.touched += map.allocated;
+	/* A level more, of a tree that was larger once. */
+	map.touched += map.allocated + 1;
 	return map;
 }
 
@@ -192,18 +205,45 @@ static u64 rmap_updates(struct xfs_mount *mp)
 	return buffers(mp, blocks) + allocations(mp, updates);
 }
 
-/* The most pieces that a log has room for: each has an intent's part in it. */
-u64 xfs_piece_limit(const struct xfs_mount *mp)
+static u64 log_bytes(const struct xfs_mount *mp)
 {
-	u64 log = (u64)mp->m_sb.sb_logblocks * mp->m_sb.sb_blocksize;
-
-	return log / INTENT_BYTES;
+	return (u64)mp->m_sb.sb_logblocks * mp->m_sb.sb_blocksize;
 }
 
 /*
- * -E2BIG where @pieces do not fit into one transaction.  XFS grants a transaction that
- * it continues room for two of its size; where that is more than three quarters of the
- * log, what is left for everybody else may not come free.  ILOCK of both inodes.
+ * The most pieces: each has an intent's part in the log.  Where there are intents XFS looks
+ * at all of them each time that it goes on to the next, with both files locked.
+ */
+u64 xfs_piece_limit(const struct xfs_mount *mp)
+{
+	u64 limit = log_bytes(mp) / INTENT_BYTES;
+
+	return xfs_has_rmapbt(mp) ? min_t(u64, limit, MAX_RMAP_PIECES) : limit;
+}
+
+/*
+ * What doing all the intents logs, one after the other: after a crash, log recovery does
+ * it without the tail of the log moving on.  Each changes four places of the rmapbt, a
+ * leaf and perhaps another block there.  Where the trees are small, their blocks are in
+ * the log's buffer still when they are changed again, and go to the log once or twice.
+ */
+static u64 chain_bytes(struct xfs_mount *mp, u64 intents)
+{
+	u64 each = intents * (buffers(mp, 4 * 2) + sectors(mp, 4));
+	u64 trees = count_ag_blocks(mp);
+
+	if (trees > log_bytes(mp) / 16 / (mp->m_sb.sb_blocksize + ITEM_OVERHEAD))
+		return each;
+	return min(each, 2 * buffers(mp, trees) + intents * 2 * ITEM_OVERHEAD);
+}
+
+/*
+ * -E2BIG where @pieces do not fit into one transaction.
+ *
+ * XFS lets a transaction go on when there is room for its size again, and moves the log's
+ * tail past its intents only afterwards: so that has to be small beside the log, an
+ * eighth of it, which is also what a log's buffer collects before it is written.  All
+ * that the intents log takes a quarter at the most.  ILOCK of both inodes.
  */
 int xfs_reserve_pieces(const struct xfs_pieces *pieces,
 		       struct xfs_reservation *reservation)
@@ -223,12 +263,12 @@ int xfs_reserve_pieces(const struct xfs_pieces *pieces,
 
 	*reservation = (struct xfs_reservation) {
 		.log_bytes	= common + max3(t1, t2, t3),
-		.log_limit	= (u64)mp->m_sb.sb_logblocks *
-				  mp->m_sb.sb_blocksize * 3 / 8,
+		.log_limit	= log_bytes(mp) / 8,
 		.map_blocks	= allocated,
 		.blocks		= allocated,
 	};
-	if (reservation->log_bytes > reservation->log_limit ||
+	if (chain_bytes(mp, count_rmap_intents(pieces)) > log_bytes(mp) / 4 ||
+	    reservation->log_bytes > reservation->log_limit ||
 	    reservation->log_bytes > INT_MAX || reservation->blocks > INT_MAX)
 		return -E2BIG;
 	return 0;

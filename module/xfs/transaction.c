@@ -209,33 +209,28 @@ static bool has_same_dquots(const struct xfs_inode *ip1,
 }
 
 /*
- * -EDQUOT or -ENOSPC where a file gains more than its quotas allow.  Then what the
- * transaction may count for each file: what is unmapped is not taken off that.
+ * -EDQUOT or -ENOSPC where a file gains more than its quotas allow.  For the one that
+ * gains alone, since of a dquot that has a reservation and loses XFS gives back no more
+ * than the reservation.  What the maps grow by is counted in any case.
  */
 static int reserve_quota(const struct xfs_exchange *exchange,
 			 struct xfs_trans *tp)
 {
 	const u64 *blocks = exchange->pieces.blocks;
 	u64 grows = exchange->reservation.map_blocks;
+	bool same = has_same_dquots(inode_of(exchange, 0),
+				    inode_of(exchange, 1));
 	struct xfs_inode *ip;
 	int i, error;
 
 	for (i = 0; i < 2; i++) {
+		u64 gain = blocks[!i] - blocks[i];
+
+		if (blocks[!i] <= blocks[i])
+			continue;
 		ip = inode_of(exchange, i);
-		if (blocks[!i] > blocks[i] &&
-		    !has_same_dquots(inode_of(exchange, 0),
-				     inode_of(exchange, 1))) {
-			error = xfs_trans_reserve_quota_nblks(tp, ip,
-							      blocks[!i] - blocks[i],
-							      0, false);
-			if (error)
-				return error;
-		}
-	}
-	for (i = 0; i < 2; i++) {
-		ip = inode_of(exchange, i);
-		error = xfs_trans_reserve_quota_nblks(tp, ip,
-						      blocks[!i] + grows, 0, true);
+		error = xfs_trans_reserve_quota_nblks(tp, ip, gain, 0, same) ?:
+			xfs_trans_reserve_quota_nblks(tp, ip, grows, 0, true);
 		if (error)
 			return error;
 	}
