@@ -25,6 +25,9 @@
 #include "disks.h"
 #include "workloads.h"
 
+/* Nearly certain to find a pair that clones have torn: one point in five to ten is. */
+#define POINTS_TO_TEAR	80
+
 static unsigned int points_each = 40;
 static unsigned int first_seed;
 static const char *at;
@@ -206,15 +209,37 @@ static void print_tally(const struct workload *workload, const struct log *log,
 		      tally->verdicts[VERDICT_TORN], tally->broken);
 }
 
+/* Of a few points none may be torn, by chance: then there are more. */
+static struct points choose_for(const struct workload *workload,
+				const struct log *log, unsigned int *seed)
+{
+	unsigned int each = points_each;
+	struct points points;
+
+	if (workload->clones && points_each < POINTS_TO_TEAR)
+		points_each = POINTS_TO_TEAR;
+	points = choose_points(log, seed);
+	points_each = each;
+	return points;
+}
+
+static bool has_torn_enough(const struct workload *workload,
+			    const struct tally *tally)
+{
+	return workload->clones && tally->tried >= points_each &&
+	       tally->verdicts[VERDICT_TORN];
+}
+
 static void replay_points(const struct workload *workload, unsigned int seed)
 {
 	struct log log = open_log(getenv("SCRATCH_DEV2"));
 	struct states states = make_states(workload);
-	struct points points = choose_points(&log, &seed);
+	struct points points = choose_for(workload, &log, &seed);
 	struct tally tally = { 0 };
 	size_t i;
 
-	for (i = 0; i < points.count && !is_bad(&tally, workload); i++) {
+	for (i = 0; i < points.count && !is_bad(&tally, workload) &&
+	     !has_torn_enough(workload, &tally); i++) {
 		judge_point(&log, &states, points.point[i], &tally);
 		show_progress(workload, i + 1, points.count);
 	}
