@@ -55,16 +55,19 @@ static int xfs_query(struct file *file, struct exchrange_query *query)
 {
 	const struct super_block *sb = file_inode(file)->i_sb;
 	u32 reason = xfs_bind_get(sb);
+	bool transaction;
 	int error = 0;
 
 	if (reason != EXCHRANGE_REASON_NONE)
 		return query_own_alone(file, query, reason);
-	if (uses_transaction(file))
+	/* Once: the parameter may change meanwhile. */
+	transaction = uses_transaction(file);
+	if (transaction)
 		xfs_transaction_query(file, query);
 	else
 		error = xfs_own_query(file, query);
 	if (!error && xfs_has_own_exchange(file))
-		query->alternative = uses_transaction(file) ?
+		query->alternative = transaction ?
 				     EXCHRANGE_BACKEND_XFS :
 				     EXCHRANGE_BACKEND_XFS_TRANSACTION;
 	xfs_bind_put(sb);

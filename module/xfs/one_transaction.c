@@ -17,7 +17,6 @@
  * Two locks of a kind are taken in the order that XFS has for them, by XFS's functions.
  * User memory is not touched in between.
  */
-#include <linux/fsnotify.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/slab.h>
@@ -25,7 +24,7 @@
 #include "../trace.h"
 #include "transaction.h"
 
-/* What this version knows of a file system's format; xfs_private.h has the bits. */
+/* What this version knows of a file system's format; private.h has the bits. */
 #define KNOWN_RO_COMPAT	(XFS_SB_FEAT_RO_COMPAT_FINOBT |		\
 			 XFS_SB_FEAT_RO_COMPAT_RMAPBT |		\
 			 XFS_SB_FEAT_RO_COMPAT_REFLINK |	\

@@ -10,10 +10,10 @@
  *
  * Where a file has a whole record for the piece and will have another, that is replaced
  * where it is: nothing in the tree moves, splits or merges.
- *  What XFS defers of that, the reverse
- * mappings of the blocks and the freeing of blocks of the maps themselves, is logged as
- * intents in the same transaction, and done in others that follow, or by log recovery.
- * So after a crash all of it is there, or nothing.
+ *
+ * What XFS defers of that, the reverse mappings of the blocks and the freeing of blocks of
+ * the maps themselves, is logged as intents in the same transaction, and done in others
+ * that follow, or by log recovery.  So after a crash all of it is there, or nothing.
  *
  * Piece by piece, since whole maps that are first emptied and then filled free their
  * blocks in bulk, and recovery of that leaves reverse mappings that xfs_repair does not
@@ -415,7 +415,7 @@ static void touch(struct file *file, struct xfs_inode *ip, struct xfs_trans *tp)
 		xfs_trans_ichgtime(tp, ip, XFS_ICHGTIME_MOD | XFS_ICHGTIME_CHG);
 }
 
-/* Before the maps change: then nothing of this fails. */
+/* Before the maps change; nothing of this fails. */
 static void change_inodes(const struct xfs_exchange *exchange,
 			  struct xfs_trans *tp)
 {
