@@ -297,6 +297,7 @@ struct past {
 
 static struct past *pasts;
 static unsigned int past_count;
+static char pair_name[96];
 
 static void remember(const char *name, int fd)
 {
@@ -316,6 +317,19 @@ static int make_layout(const struct layout *layout, const char *name,
 	layout->make(fd, seed);
 	assert_int_equal(fsync(fd), 0);
 	return fd;
+}
+
+/* Which pair, and where: only a failure says it. */
+static void print_difference(const struct exchrange_range *range, int file,
+			     const struct picture *model,
+			     const struct picture *after)
+{
+	print_message("# %s: FILE%d after %llu bytes at %llu and %llu, flags %#llx\n",
+		      pair_name, file + 1, range->length, range->file1_offset,
+		      range->file2_offset, range->flags);
+	print_message("# blocks %.*s\n# not    %.*s\n",
+		      (int)((after->size + BLOCK - 1) / BLOCK), after->blocks,
+		      (int)((model->size + BLOCK - 1) / BLOCK), model->blocks);
 }
 
 /* The exchange, and both files are what the model makes of them. */
@@ -339,10 +353,14 @@ static void assert_exchange(struct exchrange_range *range)
 	after[0] = take_picture(range->file1_fd);
 	after[1] = take_picture(range->file2_fd);
 	for (i = 0; i < 2; i++) {
-		assert_true(same_bytes(&model[i], &after[i]));
 		/* What was preallocated behind the end comes into sight there. */
-		assert_true((range->flags & cut) == cut ||
-			    same_blocks(&model[i], &after[i]));
+		bool same = same_bytes(&model[i], &after[i]) &&
+			    ((range->flags & cut) == cut ||
+			     same_blocks(&model[i], &after[i]));
+
+		if (!same)
+			print_difference(range, i, &model[i], &after[i]);
+		assert_true(same);
 		drop_picture(&model[i]);
 		drop_picture(&after[i]);
 	}
@@ -432,12 +450,18 @@ static bool can_be_made(const struct layout *layout, const struct config *config
 static void exchange_pair(const struct layout *layout1,
 			  const struct layout *layout2, bool whole)
 {
+	/* Of a failed test they stay open: they would keep the disk mounted. */
+	static int fd[2] = { -1, -1 };
 	char names[2][48];
-	int i, fd[2];
+	int i;
 
-	for (i = 0; i < 2; i++)
+	snprintf(pair_name, sizeof(pair_name), "%s, and %s", layout1->name,
+		 layout2->name);
+	for (i = 0; i < 2; i++) {
+		close(fd[i]);
 		snprintf(names[i], sizeof(names[i]), "%td-%td-%d-%d",
 			 layout1 - layouts, layout2 - layouts, whole, i);
+	}
 	fd[0] = make_layout(layout1, names[0], 1);
 	fd[1] = make_layout(layout2, names[1], 2);
 	if (has_no_checksums(layout1) != has_no_checksums(layout2))
@@ -449,6 +473,7 @@ static void exchange_pair(const struct layout *layout1,
 	for (i = 0; i < 2; i++) {
 		remember(names[i], fd[i]);
 		close(fd[i]);
+		fd[i] = -1;
 	}
 }
 

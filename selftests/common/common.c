@@ -306,6 +306,9 @@ static void mark_extent(struct picture *picture,
 	uint64_t count = count_blocks(picture->size);
 	bool unwritten = extent->fe_flags & FIEMAP_EXTENT_UNWRITTEN;
 
+	/* Blocks of XFS may be smaller than the model's: not what lies behind the end. */
+	if (extent->fe_logical >= picture->size)
+		return;
 	if (end > count)
 		end = count;
 	if (first < end)
@@ -559,6 +562,11 @@ static const char *scratch_options;
 
 void enter_scratch(const char *mkfs, const char *mount_options)
 {
+	/* A test that failed did not leave it. */
+	if (!strcmp(mount_point, SCRATCH)) {
+		mount_point = tested_mount_point;
+		run("umount " SCRATCH);
+	}
 	scratch_options = mount_options;
 	assert_int_equal(run("mkdir -p " SCRATCH " && %s $SCRATCH_DEV1"
 			     " && mount -o '%s' $SCRATCH_DEV1 " SCRATCH
