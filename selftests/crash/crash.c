@@ -25,7 +25,7 @@
 #include "disks.h"
 #include "workloads.h"
 
-/* Nearly certain to find a pair that clones have torn: one point in five to ten is. */
+/* Nearly certain to find a pair that is torn where it can be: one point in five to ten is. */
 #define POINTS_TO_TEAR	80
 
 static unsigned int points_each = 40;
@@ -165,7 +165,7 @@ static void judge_point(const struct log *log, const struct states *states,
 static bool is_bad(const struct tally *tally, const struct workload *workload)
 {
 	return tally->broken ||
-	       (!workload->clones && (tally->verdicts[VERDICT_LOST] ||
+	       (!workload->tears && (tally->verdicts[VERDICT_LOST] ||
 				      tally->verdicts[VERDICT_TORN]));
 }
 
@@ -216,7 +216,7 @@ static struct points choose_for(const struct workload *workload,
 	unsigned int each = points_each;
 	struct points points;
 
-	if (workload->clones && points_each < POINTS_TO_TEAR)
+	if (workload->tears && points_each < POINTS_TO_TEAR)
 		points_each = POINTS_TO_TEAR;
 	points = choose_points(log, seed);
 	points_each = each;
@@ -226,7 +226,7 @@ static struct points choose_for(const struct workload *workload,
 static bool has_torn_enough(const struct workload *workload,
 			    const struct tally *tally)
 {
-	return workload->clones && tally->tried >= points_each &&
+	return workload->tears && tally->tried >= points_each &&
 	       tally->verdicts[VERDICT_TORN];
 }
 
@@ -253,7 +253,7 @@ static void replay_points(const struct workload *workload, unsigned int seed)
 	close_log(&log);
 	assert_false(is_bad(&tally, workload));
 	/* The harness can see a torn pair. */
-	assert_true(tally.verdicts[VERDICT_TORN] || !workload->clones);
+	assert_true(tally.verdicts[VERDICT_TORN] || !workload->tears);
 }
 
 static void test_workload(void **state)

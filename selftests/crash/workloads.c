@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/btrfs.h>
 #include <linux/fs.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -171,7 +172,17 @@ const struct workload workloads[] = {
 		.range	= { .flags = EXCHRANGE_TO_EOF },
 		.rounds	= 8,
 		.syncs	= SYNC_ALL,
-		.clones	= true,
+		.tears	= true,
+	}, {
+		.name	= "a file that is linked before its data are synced",
+		.word	= "create-unsynced",
+		.file1	= { SHAPE_PLAIN, 40 * KIB + 5 },
+		.file2	= { SHAPE_PLAIN, 20 * KIB },
+		.rounds	= 8,
+		.syncs	= SYNC_NOTHING,
+		.saves	= true,
+		.creates = true,
+		.tears	= true,
 	},
 };
 
@@ -374,7 +385,7 @@ static void exchange(const struct workload *workload, const struct files *files,
 {
 	struct exchrange_range range = workload->range;
 
-	if (workload->clones) {
+	if (workload->tears) {
 		clone_whole(files->spare, files->file1);
 		clone_whole(files->file1, files->file2);
 		clone_whole(files->file2, files->spare);
@@ -403,6 +414,38 @@ static void save(const struct workload *workload, size_t number,
 	assert_int_equal(exchrange_update_commit(update, sync == SYNC_DSYNC ?
 						 EXCHRANGE_DSYNC : 0), 0);
 	exchrange_update_drop(update);
+}
+
+/* The name reaches the disk, and what was written need not. */
+static void commit_metadata(const struct files *files)
+{
+	__u64 transaction;
+
+	if (!is_btrfs()) {
+		assert_int_equal(pwrite(files->unrelated, "changed", 7, 4000), 7);
+		assert_int_equal(fsync(files->unrelated), 0);
+		return;
+	}
+	assert_int_equal(ioctl(files->unrelated, BTRFS_IOC_START_SYNC,
+			       &transaction), 0);
+	assert_int_equal(ioctl(files->unrelated, BTRFS_IOC_WAIT_SYNC,
+			       &transaction), 0);
+}
+
+/* As the library would, without its fsync before the link. */
+static void save_unsynced(const struct workload *workload,
+			  const struct files *files, size_t number)
+{
+	int fd = open(mount_point, O_TMPFILE | O_RDWR, 0644);
+	char link[32];
+
+	assert_true(fd >= 0);
+	rewrite(workload, fd, rewrite_seed(number));
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	assert_int_equal(linkat(AT_FDCWD, link, AT_FDCWD, path_of("file2"),
+				AT_SYMLINK_FOLLOW), 0);
+	commit_metadata(files);
+	close(fd);
 }
 
 /* A removal is durable when the file system is. */
@@ -512,6 +555,8 @@ static void work(const struct workload *workload, const struct files *files,
 			rewrite(workload, files->file1, rewrite_seed(i));
 		if (is_removal(workload, i))
 			remove_file(files, sync);
+		else if (workload->saves && workload->tears)
+			save_unsynced(workload, files, i);
 		else if (workload->saves)
 			save(workload, i, sync);
 		else
@@ -636,8 +681,8 @@ static enum verdict judge_pair(const struct states *states, struct promise promi
 	for (i = promise.begun + 1; i-- > promise.durable; )
 		if (is_state(states, i, file1, file2))
 			return i == promise.begun ? VERDICT_NEW : VERDICT_OLD;
-	/* Of the clones it is expected. */
-	if (states->workload->clones)
+	/* Of what is not ours it is expected. */
+	if (states->workload->tears)
 		return VERDICT_TORN;
 	print_message("# exchange %zu was durable and %zu begun; file1 has %" PRIu64 " bytes, file2 %"
 		      PRIu64 "\n", promise.durable, promise.begun, file1->size, file2->size);

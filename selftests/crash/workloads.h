@@ -34,7 +34,7 @@ struct workload {
 	bool			two_subvolumes;
 	bool			saves;		/* file2 is saved by an update, file1 is not used */
 	bool			creates;	/* the same, and removed before each second time */
-	bool			clones;		/* no exchange: three clones, which tear */
+	bool			tears;		/* not ours: three clones, or a file made by hand */
 };
 
 extern const struct workload workloads[];
