@@ -27,7 +27,7 @@
 
 #define NAME	"exchrange-failing"
 #define REQUEST	"/sys/kernel/debug/fail_make_request"
-#define ROUNDS	5
+#define ROUNDS	4
 #define BLOCKS	48u		/* of each file that both have; then a tail of its own */
 #define GAP	4u		/* every so many blocks file1 has a hole */
 #define HANG	120		/* seconds: no call takes as long */
@@ -454,6 +454,7 @@ static void test_row(void **state)
 {
 	const struct row *row = *state;
 	struct tally tally = { };
+	unsigned int rounds = ROUNDS / test_share() + 1;
 	unsigned int round, index = row - rows;
 
 	if (!row->table && access(REQUEST, W_OK)) {
@@ -466,11 +467,11 @@ static void test_row(void **state)
 	enter_scratch(kind->mkfs, "defaults");
 	/* So that btrfs's tree has leaves, which can leave the cache. */
 	assert_int_equal(run("cd " SCRATCH " && touch $(seq 500)"), 0);
-	for (round = 0; round < ROUNDS; round++)
+	for (round = 0; round < rounds; round++)
 		run_round(row, index * 1000 + round, &tally);
 	leave_scratch();
 	print_message("# %s: %u rounds: %u EIO, %u EROFS, %u without an error; %u moves made, %u undone; each pair whole\n",
-		      row->name, ROUNDS, tally.errors[0], tally.errors[1],
+		      row->name, rounds, tally.errors[0], tally.errors[1],
 		      tally.none, tally.moves, tally.lost);
 }
 

@@ -504,6 +504,7 @@ static void end_config(void)
 static void test_row(void **state)
 {
 	const struct row *row = *state;
+	unsigned int share = row->config->share * test_share();
 	size_t i;
 
 	if (!row->layout) {
@@ -514,8 +515,7 @@ static void test_row(void **state)
 		enter_scratch(row->config->mkfs, row->config->options);
 		current = row->config;
 	}
-	for (i = (row->layout - layouts) % current->share; i < COUNT(layouts);
-	     i += current->share) {
+	for (i = (row->layout - layouts) % share; i < COUNT(layouts); i += share) {
 		if (!can_be_made(&layouts[i], current))
 			continue;
 		exchange_pair(row->layout, &layouts[i], true);

@@ -378,6 +378,26 @@ static void test_quota(void **state)
 	leave_scratch();
 }
 
+/* The project of the file pays, before the save and after it. */
+static void test_project_quota(void **state)
+{
+	(void)state;
+	if (is_btrfs())
+		skip();
+	enter_scratch(kind->mkfs_small, "pquota");
+	assert_int_equal(run("mkdir -m 777 " FOLDER " && echo old >" FOLDER "/f"
+			     " && xfs_io -c 'chproj 42' " FOLDER "/f"
+			     " && xfs_quota -x -c 'limit -p bhard=20m 42' %s",
+			     mount_point, mount_point, mount_point, mount_point), 0);
+	assert_complains("head -c 60M /dev/zero | exchrange write --dsync f", 1,
+			 "f: no space left", "");
+	check("echo old | cmp - f && head -c 5M /dev/zero | exchrange write --dsync f"
+	      " && xfs_io -c lsproj f | grep -qx 'projid = 42' && sync"
+	      " && set -- $(xfs_quota -x -c 'quota -p -b -N 42' $(stat -c %m .))"
+	      " && test \"$2\" -ge 5120 && test \"$2\" = $(du -k f | cut -f 1)");
+	leave_scratch();
+}
+
 static void test_file_size_limit(void **state)
 {
 	(void)state;
@@ -501,6 +521,7 @@ int main(int argc, char **argv)
 		TEST(test_without_the_module),
 		TEST(test_no_space),
 		TEST(test_quota),
+		TEST(test_project_quota),
 		TEST(test_file_size_limit),
 	};
 	struct table table = {

@@ -92,6 +92,14 @@ bool is_btrfs(void)
 	return kind->magic == BTRFS_SUPER_MAGIC;
 }
 
+unsigned int test_share(void)
+{
+	const char *share = getenv("TEST_SHARE");
+	unsigned long number = share ? strtoul(share, NULL, 10) : 1;
+
+	return number ? number : 1;
+}
+
 void start(int argc, char **argv)
 {
 	if (argc != 2) {

@@ -49,6 +49,12 @@ extern int device;
 bool is_btrfs(void);
 
 /*
+ * 1; or what $TEST_SHARE says: of a long table, or of many rounds, only one of so many is
+ * for this run.
+ */
+unsigned int test_share(void);
+
+/*
  * A file system on $SCRATCH_DEV1 that the calls that follow work on, with @mkfs
  * before the device, writable for everybody; and back again, with a check.
  */
