@@ -223,7 +223,7 @@ static const struct wrong {
 	{ "swap a readonly/b", 1, "readonly/b: is on a read-only file system",
 	  "remount,rw" },
 	{ "swap /tmp/other /tmp/other2", 1, "there is no back end for tmpfs",
-	  "XFS or a btrfs" },
+	  "only for XFS and btrfs" },
 
 	/* Which range is wrong, and how */
 	{ "swap --offset1 2m a b", 1, "a: --offset1 2097152 is past its end",

@@ -308,7 +308,7 @@ static void test_no_back_end(void **state)
 	(void)state;
 	check("rm -rf /dev/shm/w && mkdir /dev/shm/w && echo old >/dev/shm/w/f && chmod 604 /dev/shm/w/f");
 	assert_complains("echo x | exchrange write /dev/shm/w/f", 1,
-			 "there is no back end for tmpfs", "/dev/shm");
+			 "there is no back end for tmpfs", "--fallback=rename");
 	check("echo old | cmp - /dev/shm/w/f");
 	assert_complains("exchrange write --fallback=rename /dev/shm/w/f <.", 1,
 			 "standard input: Is a directory", "");
@@ -425,7 +425,7 @@ static const struct wrong {
 	{ "write --fallback=rename --no-follow f", 2, "does not go with", "--no-follow" },
 	{ "write .", 1, ".: is a directory", "" },
 	{ "write f/x", 1, "f/x: Not a directory", "" },
-	{ "write missing/x", 1, "missing/x: no such file", "" },
+	{ "write missing/x", 1, "missing/x: no such directory; make missing/ first", "" },
 	{ "write fifo", 1, "fifo: is not a regular file", "" },
 	{ "write /dev/null", 1, "/dev/null: is not a regular file", "" },
 	{ "write --no-follow link", 1, "link: is a symbolic link", "--no-follow" },
@@ -448,7 +448,7 @@ static const struct wrong {
 	{ "edit", 2, "edit takes at least one file", "usage: exchrange edit" },
 	{ "edit -", 2, "'-' is no file to edit", "./-" },
 	{ "edit .", 1, ".: is a directory", "" },
-	{ "edit missing/x", 1, "missing/x: no such file", "" },
+	{ "edit missing/x", 1, "missing/x: no such directory; make missing/ first", "" },
 	{ "edit --no-follow link", 1, "link: is a symbolic link", "" },
 	{ "edit f fifo", 1, "fifo: is not a regular file", "" },
 };

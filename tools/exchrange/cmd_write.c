@@ -107,6 +107,7 @@ static int parse(int argc, char **argv, struct write *write)
 	if (write->rename && (write->since || write->no_follow))
 		return misused(usage, "--fallback=rename does not go with --if-unchanged-since or --no-follow");
 	write->target.path = argv[optind];
+	write->target.can_rename = !write->since && !write->no_follow;
 	return STATUS_OK;
 }
 

@@ -69,6 +69,7 @@ struct target {
 	const char	*staging;	/* the directory that was asked for, or NULL */
 	int		device;		/* or -1, with device_error */
 	int		device_error;
+	bool		can_rename;	/* there is --fallback=rename */
 };
 
 void explain_open(const char *path, int error);

@@ -158,7 +158,7 @@ void explain_no_backend(const char *path, int fd, uint32_t reason,
 			 path, target);
 		break;
 	default:
-		complain("%s: there is no back end for %s (mounted on %s); move both files to an XFS or a btrfs",
+		complain("%s: there is no back end for %s (mounted on %s), only for XFS and btrfs",
 			 path, type, target);
 	}
 	free_place(&place);
@@ -365,14 +365,18 @@ static void explain_update_unsupported(const struct target *target)
 			   O_NONBLOCK),
 	};
 
-	if (query.fd < 0 || exchrange_query(target->device, &query))
+	if (query.fd < 0 || exchrange_query(target->device, &query)) {
 		complain("%s: its file system has no unnamed files (O_TMPFILE); --fallback=rename makes 'write' replace the file the old way",
 			 target->path);
-	else if (query.backend == EXCHRANGE_BACKEND_NONE)
+	} else if (query.backend == EXCHRANGE_BACKEND_NONE) {
 		explain_no_backend(target->path, query.fd, query.reason,
 				   target->device_error);
-	else
+		if (target->can_rename && !target->device_error)
+			complain("%s: --fallback=rename would replace it the old way",
+				 target->path);
+	} else {
 		explain_no_to_eof(target->path);
+	}
 	if (query.fd >= 0)
 		close(query.fd);
 }
@@ -391,6 +395,23 @@ static void explain_update_access(const struct target *target)
 	else
 		complain("%s: permission denied; making it takes the right to write to its directory",
 			 target->path);
+}
+
+/* A file that is to be made takes its directory. */
+static void explain_update_missing(const struct target *target, int error)
+{
+	const char *path = target->path, *slash = strrchr(path, '/');
+	int length = slash ? (int)(slash + 1 - path) : 1;
+	char *directory = strndup(slash ? path : ".", length);
+
+	if (target->staging && access(path, F_OK) == 0)
+		complain("%s: no such directory; --staging takes one on the mount of %s",
+			 target->staging, path);
+	else if (error == ENOENT && directory && access(directory, F_OK))
+		complain("%s: no such directory; make %s first", path, directory);
+	else
+		explain_open(path, error);
+	free(directory);
 }
 
 /* An update failed with @error: says why, and what to do. */
@@ -416,11 +437,7 @@ void explain_update(const struct target *target, int error)
 		break;
 	case ENOENT:
 	case ENOTDIR:
-		if (target->staging && access(path, F_OK) == 0)
-			complain("%s: no such directory; --staging takes one on the mount of %s",
-				 target->staging, path);
-		else
-			explain_open(path, error);
+		explain_update_missing(target, error);
 		break;
 	case EBUSY:
 		complain("%s: has changed meanwhile; nothing was written",
