@@ -198,7 +198,7 @@ check-crash check-debug check-stress:
 bench:
 	@selftests/guest/run --timeout 3600 --disk-size 8G -- /usr/libexec/exchrange/run-tests \
 		bench_ioctl /mnt/xfs -- bench_extents /mnt/xfs /mnt/btrfs -- \
-		bench_save /mnt/xfs /mnt/btrfs
+		bench_save /mnt/xfs /mnt/btrfs -- bench_commit /mnt/xfs
 
 lint:
 	@selftests/lint

@@ -14,10 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common.h"
+#include "cost.h"
 
 #define ROUNDS	21
 #define INPUT	"/dev/shm/bench_save"
@@ -78,43 +78,10 @@ static int save_by_update(const char *path)
 
 /* --- the measurement ----------------------------------------------------------------- */
 
-struct cost {
-	double	writes;		/* requests; an empty flush counts as one */
-	double	sectors;	/* of 512 bytes */
-	double	flushes;
-	double	ms;
-};
-
-static struct cost read_disk(const char *mount)
+/* stat(2) of a file on btrfs does not tell the disk. */
+static const char *disk_of(const char *mount)
 {
-	unsigned long long field[17] = { 0 };
-	char path[64];
-	struct cost cost = { 0 };
-	FILE *stat_file;
-	int i;
-
-	/* stat(2) of a file on btrfs does not tell the disk. */
-	snprintf(path, sizeof(path), "/sys/block/%s/stat",
-		 strrchr(getenv(strstr(mount, "btrfs") ? "BTRFS_DEV" : "XFS_DEV"), '/') + 1);
-	stat_file = fopen(path, "r");
-	if (!stat_file)
-		err(1, "%s", path);
-	for (i = 0; i < 17; i++)
-		if (fscanf(stat_file, "%llu", &field[i]) != 1)
-			errx(1, "%s: fewer fields than Linux has", path);
-	fclose(stat_file);
-	cost.flushes = field[15];
-	cost.writes = field[4];
-	cost.sectors = field[6];
-	return cost;
-}
-
-static double now_ms(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return time.tv_sec * 1e3 + time.tv_nsec / 1e6;
+	return getenv(strstr(mount, "btrfs") ? "BTRFS_DEV" : "XFS_DEV");
 }
 
 static void run_program(char *const argv[])
@@ -135,51 +102,17 @@ static void run_program(char *const argv[])
 
 static struct cost save(const char *mount, char *const argv[])
 {
-	struct cost before, after;
+	struct cost before, cost;
 	int fd = open_path(mount, O_RDONLY);
-	double start;
 
 	/* Nothing else is on its way to the disk. */
 	if (syncfs(fd))
 		err(1, "%s", mount);
-	before = read_disk(mount);
-	start = now_ms();
+	before = read_cost(disk_of(mount));
 	run_program(argv);
-	after = read_disk(mount);
-	after.ms = now_ms() - start;
-	after.writes -= before.writes;
-	after.sectors -= before.sectors;
-	after.flushes -= before.flushes;
+	cost = cost_since(&before, disk_of(mount));
 	close(fd);
-	return after;
-}
-
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-static double median(const struct cost *costs, size_t member)
-{
-	double values[ROUNDS];
-	int i;
-
-	for (i = 0; i < ROUNDS; i++)
-		memcpy(&values[i], (const char *)&costs[i] + member, sizeof(double));
-	qsort(values, ROUNDS, sizeof(*values), compare);
-	return values[ROUNDS / 2];
-}
-
-static struct cost medians(const struct cost *costs)
-{
-	return (struct cost) {
-		.writes		= median(costs, offsetof(struct cost, writes)),
-		.sectors	= median(costs, offsetof(struct cost, sectors)),
-		.flushes	= median(costs, offsetof(struct cost, flushes)),
-		.ms		= median(costs, offsetof(struct cost, ms)),
-	};
+	return cost;
 }
 
 static void make_input(uint64_t size, unsigned int seed)
@@ -224,7 +157,7 @@ static void measure(const char *mount, const char *name, uint64_t size)
 	for (way = 0; way < COUNT(ways); way++) {
 		struct cost *middle = &ways[way].middle;
 
-		*middle = medians(ways[way].costs);
+		*middle = median_cost(ways[way].costs, ROUNDS);
 		printf("%-12s %-8s %-38s %4.0f writes %7.0f sectors %3.0f flushes %8.2f ms, ratio %.2f\n",
 		       mount, name, ways[way].name, middle->writes,
 		       middle->sectors, middle->flushes, middle->ms,

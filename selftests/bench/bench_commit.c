@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * bench_commit MOUNTPOINT: durable commits on XFS, each way by turns on the same files: one
+ * transaction of the module's, XFS's own ioctl, and what a database does without either, a
+ * double write (all pages to a log, fdatasync, each to its place, fdatasync).
+ *
+ * 1 to 256 pages scattered over a file of 64 MiB, which is of one extent or has one a page,
+ * with and without an rmapbt.  The pages are written to a staging file, and that is
+ * exchanged for the file with FILE1_WRITTEN and DSYNC.  The staging file is a new one for
+ * each commit, which hits other pages each time, or the one of the commit before, which hit
+ * the same.  Then whole files of many extents, with TO_EOF and DSYNC.
+ *
+ * Prints medians: the time, KiB written and flushes until the commit is durable; and how
+ * many times faster than XFS's own the transaction is, and how much of what a double write
+ * writes it writes.  The file systems are on $SCRATCH_DEV1.
+ */
+#include <err.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common.h"
+#include "cost.h"
+
+#define ROUNDS		9
+#define PAGES		(64u * 1024 * 1024 / BLOCK)
+#define STRIDE		8
+#define MOST		256
+
+enum { OURS, XFS_OWN, DOUBLE_WRITE, WAYS };
+
+static const unsigned int page_counts[] = { 1, 4, 16, 64, MOST };
+static const unsigned int extent_counts[] = { 1000, 5000, 10000 };
+
+/* What the commits of a table's row are about. */
+struct files {
+	int		target, staging, log;
+	unsigned int	order[PAGES];		/* of the pages, at random */
+	unsigned int	next;			/* in order */
+};
+
+static const char *disk(void)
+{
+	return getenv("SCRATCH_DEV1");
+}
+
+static void prefer_transaction(bool yes)
+{
+	assert_int_equal(run("echo %c >/sys/module/exchrange/parameters/xfs_transaction_first",
+			     yes ? 'Y' : 'N'), 0);
+}
+
+static void write_page(int fd, unsigned int page)
+{
+	static uint8_t bytes[BLOCK];
+
+	/* Not the same twice. */
+	bytes[page % BLOCK]++;
+	if (pwrite(fd, bytes, BLOCK, (off_t)page * BLOCK) != BLOCK)
+		err(1, "pwrite");
+}
+
+static int open_new(const char *name, unsigned int pages)
+{
+	int fd = open(path_of(name), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	if (fd < 0 || ftruncate(fd, (off_t)pages * BLOCK))
+		err(1, "%s", name);
+	return fd;
+}
+
+static void write_every(int fd, unsigned int first, unsigned int stride,
+			unsigned int pages)
+{
+	unsigned int i;
+
+	for (i = first; i < pages; i += stride)
+		write_page(fd, i);
+	if (fsync(fd))
+		err(1, "fsync");
+}
+
+/* What lies side by side in the files was not allocated side by side. */
+static void write_fragmented(const int *fds, unsigned int count, unsigned int pages)
+{
+	unsigned int first, i;
+
+	for (first = 0; first < STRIDE; first++)
+		for (i = 0; i < count; i++)
+			write_every(fds[i], first, STRIDE, pages);
+	for (i = 0; i < count; i++)
+		if (count_extents(fds[i]) < pages / 10 * 9)
+			errx(1, "%u extents of %u", count_extents(fds[i]), pages);
+}
+
+/* --- scattered pages ------------------------------------------------------------------ */
+
+static void shuffle(struct files *files)
+{
+	unsigned int i;
+
+	for (i = 0; i < PAGES; i++)
+		files->order[i] = i;
+	for (i = PAGES - 1; i > 0; i--) {
+		unsigned int other = rand() % (i + 1), page = files->order[i];
+
+		files->order[i] = files->order[other];
+		files->order[other] = page;
+	}
+	files->next = 0;
+}
+
+static void make_files(struct files *files, bool fragmented)
+{
+	static const struct file_spec log = { SHAPE_PLAIN, (MOST + 1) * BLOCK };
+
+	files->target = open_new("target", PAGES);
+	if (fragmented)
+		write_fragmented(&files->target, 1, PAGES);
+	else
+		write_every(files->target, 0, 1, PAGES);
+	files->log = make_file("log", log, 1);
+	files->staging = open_new("staging", PAGES);
+	shuffle(files);
+}
+
+static void close_files(const struct files *files)
+{
+	close(files->target);
+	close(files->log);
+	close(files->staging);
+}
+
+static void double_write(const struct files *files, const unsigned int *pages,
+			 unsigned int count)
+{
+	unsigned int i;
+
+	/* A page that says where the others belong. */
+	for (i = 0; i <= count; i++)
+		write_page(files->log, i);
+	if (fdatasync(files->log))
+		err(1, "fdatasync");
+	for (i = 0; i < count; i++)
+		write_page(files->target, pages[i]);
+	if (fdatasync(files->target))
+		err(1, "fdatasync");
+}
+
+static void write_and_exchange(const struct files *files, const unsigned int *pages,
+			       unsigned int count, int way)
+{
+	struct exchrange_range range = {
+		.file1_fd	= files->staging,
+		.file2_fd	= files->target,
+		.length		= (uint64_t)PAGES * BLOCK,
+		.flags		= EXCHRANGE_FILE1_WRITTEN | EXCHRANGE_DSYNC,
+	};
+	unsigned int i;
+	int error;
+
+	for (i = 0; i < count; i++)
+		write_page(files->staging, pages[i]);
+	error = way == OURS ? device_exchange(&range) : xfs_exchange(&range);
+	if (error)
+		errx(1, "exchange: %s", strerror(error));
+}
+
+static struct cost commit_pages(struct files *files, unsigned int count, int way,
+				bool reused)
+{
+	const unsigned int *pages = &files->order[files->next];
+	struct cost before;
+
+	if (!reused) {
+		files->next += count;
+		if (ftruncate(files->staging, 0) ||
+		    ftruncate(files->staging, (off_t)PAGES * BLOCK))
+			err(1, "ftruncate");
+	}
+	if (syncfs(files->target))
+		err(1, "syncfs");
+	before = read_cost(disk());
+	if (way == DOUBLE_WRITE)
+		double_write(files, pages, count);
+	else
+		write_and_exchange(files, pages, count, way);
+	return cost_since(&before, disk());
+}
+
+static void print_costs(const char *what, struct cost costs[WAYS][ROUNDS],
+			unsigned int rounds, int ways)
+{
+	static const char * const names[] = {
+		"transaction", "XFS's own", "double write",
+	};
+	struct cost middle[WAYS];
+	int way;
+
+	printf("%s:", what);
+	for (way = 0; way < ways; way++) {
+		middle[way] = median_cost(costs[way], rounds);
+		printf(" %s %.1f ms %.0f KiB %.0f flushes,", names[way],
+		       middle[way].ms, middle[way].sectors / 2,
+		       middle[way].flushes);
+	}
+	printf(" %.1f times faster than XFS's own", middle[XFS_OWN].ms / middle[OURS].ms);
+	if (ways == WAYS)
+		printf(", %.2f of a double write's KiB",
+		       middle[OURS].sectors / middle[DOUBLE_WRITE].sectors);
+	putchar('\n');
+	fflush(stdout);
+}
+
+static void measure_pages(struct files *files, const char *form, unsigned int count,
+			  bool reused)
+{
+	struct cost costs[WAYS][ROUNDS];
+	char what[128];
+	int round, way;
+
+	/* The first of the reused ones writes its pages for the first time. */
+	if (reused)
+		commit_pages(files, count, OURS, reused);
+	for (round = 0; round < ROUNDS; round++)
+		for (way = 0; way < WAYS; way++)
+			costs[way][round] = commit_pages(files, count, way, reused);
+	if (reused && ftruncate(files->staging, 0))
+		err(1, "ftruncate");
+	files->next += reused ? count : 0;
+	snprintf(what, sizeof(what), "%s, %s, %u pages", form,
+		 reused ? "reused staging" : "new staging", count);
+	print_costs(what, costs, ROUNDS, WAYS);
+}
+
+static void measure_target(int rmapbt, bool fragmented)
+{
+	static struct files files;
+	char form[64];
+	size_t i;
+
+	snprintf(form, sizeof(form), "rmapbt=%d, %s", rmapbt,
+		 fragmented ? "fragmented" : "fresh");
+	if (fragmented)
+		make_files(&files, true);
+	for (i = 0; i < COUNT(page_counts); i++) {
+		/* What is fragmented stays so. */
+		if (!fragmented)
+			make_files(&files, false);
+		measure_pages(&files, form, page_counts[i], false);
+		if (ftruncate(files.staging, 0) ||
+		    ftruncate(files.staging, (off_t)PAGES * BLOCK))
+			err(1, "ftruncate");
+		measure_pages(&files, form, page_counts[i], true);
+		if (ftruncate(files.staging, (off_t)PAGES * BLOCK))
+			err(1, "ftruncate");
+		if (fragmented)
+			shuffle(&files);
+		else
+			close_files(&files);
+	}
+	if (fragmented)
+		close_files(&files);
+}
+
+/* --- whole files ---------------------------------------------------------------------- */
+
+static struct cost swap(const int fds[2], int way)
+{
+	struct exchrange_range range = {
+		.file1_fd	= fds[0],
+		.file2_fd	= fds[1],
+		.flags		= EXCHRANGE_TO_EOF | EXCHRANGE_DSYNC,
+	};
+	struct cost before;
+	int error;
+
+	if (syncfs(fds[0]))
+		err(1, "syncfs");
+	before = read_cost(disk());
+	error = way == OURS ? device_exchange(&range) : xfs_exchange(&range);
+	if (error)
+		errx(1, "exchange: %s", strerror(error));
+	return cost_since(&before, disk());
+}
+
+static void measure_whole(int rmapbt, unsigned int extents)
+{
+	const int fds[2] = { open_new("first", extents), open_new("second", extents) };
+	const int rounds = 5;
+	struct cost costs[WAYS][ROUNDS];
+	char what[128];
+	int round, way;
+
+	write_fragmented(fds, 2, extents);
+	for (round = 0; round < rounds; round++)
+		for (way = 0; way < DOUBLE_WRITE; way++)
+			costs[way][round] = swap(fds, way);
+	snprintf(what, sizeof(what), "rmapbt=%d, whole files of %u extents", rmapbt,
+		 extents);
+	print_costs(what, costs, rounds, DOUBLE_WRITE);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+static void measure(int rmapbt)
+{
+	char mkfs[128];
+	size_t i;
+
+	snprintf(mkfs, sizeof(mkfs), "mkfs.xfs -q -f -i exchange=1 -m rmapbt=%d", rmapbt);
+	enter_scratch(mkfs, "defaults");
+	for (i = 0; i < COUNT(extent_counts); i++)
+		measure_whole(rmapbt, extent_counts[i]);
+	measure_target(rmapbt, true);
+	measure_target(rmapbt, false);
+	leave_scratch();
+}
+
+int main(int argc, char **argv)
+{
+	start(argc, argv);
+	prefer_transaction(true);
+	measure(1);
+	measure(0);
+	prefer_transaction(false);
+	return 0;
+}
