@@ -127,15 +127,16 @@ TRACE_EVENT(exchrange_btrfs_transaction,
 
 TRACE_EVENT(exchrange_xfs_plan,
 	    TP_PROTO(const struct exchange_request *request, u64 pieces,
-		     u64 replaced1, u64 replaced2, u64 log_bytes, u64 log_limit,
-		     u64 blocks, int error),
-	    TP_ARGS(request, pieces, replaced1, replaced2, log_bytes, log_limit,
-		    blocks, error),
+		     u64 replaced1, u64 replaced2, u64 rmaps, u64 log_bytes,
+		     u64 log_limit, u64 blocks, int error),
+	    TP_ARGS(request, pieces, replaced1, replaced2, rmaps, log_bytes,
+		    log_limit, blocks, error),
 	    TP_STRUCT__entry(__field(dev_t, dev)
 			     __field(u64, ino2)
 			     __field(u64, pieces)
 			     __field(u64, replaced1)
 			     __field(u64, replaced2)
+			     __field(u64, rmaps)
 			     __field(u64, log_bytes)
 			     __field(u64, log_limit)
 			     __field(u64, blocks)
@@ -145,27 +146,32 @@ TRACE_EVENT(exchrange_xfs_plan,
 			   __entry->pieces = pieces;
 			   __entry->replaced1 = replaced1;
 			   __entry->replaced2 = replaced2;
+			   __entry->rmaps = rmaps;
 			   __entry->log_bytes = log_bytes;
 			   __entry->log_limit = log_limit;
 			   __entry->blocks = blocks;
 			   __entry->error = error;),
-	    TP_printk("dev %d:%d ino2 0x%llx pieces %llu replaced %llu %llu log %llu of %llu blocks %llu error %d",
+	    TP_printk("dev %d:%d ino2 0x%llx pieces %llu replaced %llu %llu rmaps %llu log %llu of %llu blocks %llu error %d",
 		      MAJOR(__entry->dev), MINOR(__entry->dev), __entry->ino2,
 		      __entry->pieces, __entry->replaced1,
-		      __entry->replaced2, __entry->log_bytes,
-		      __entry->log_limit, __entry->blocks, __entry->error)
+		      __entry->replaced2, __entry->rmaps,
+		      __entry->log_bytes, __entry->log_limit,
+		      __entry->blocks, __entry->error)
 );
 
 TRACE_EVENT(exchrange_xfs_transaction,
 	    TP_PROTO(const struct exchange_request *request, u64 log_bytes,
-		     u64 log_used, u64 blocks, u64 blocks_used, int error),
-	    TP_ARGS(request, log_bytes, log_used, blocks, blocks_used, error),
+		     u64 log_used, u64 blocks, u64 blocks_used,
+		     u64 rmaps_in_place, int error),
+	    TP_ARGS(request, log_bytes, log_used, blocks, blocks_used,
+		    rmaps_in_place, error),
 	    TP_STRUCT__entry(__field(dev_t, dev)
 			     __field(u64, ino2)
 			     __field(u64, log_bytes)
 			     __field(u64, log_used)
 			     __field(u64, blocks)
 			     __field(u64, blocks_used)
+			     __field(u64, rmaps_in_place)
 			     __field(int, error)),
 	    TP_fast_assign(__entry->dev = file_inode(request->file2)->i_sb->s_dev;
 			   __entry->ino2 = file_inode(request->file2)->i_ino;
@@ -173,11 +179,13 @@ TRACE_EVENT(exchrange_xfs_transaction,
 			   __entry->log_used = log_used;
 			   __entry->blocks = blocks;
 			   __entry->blocks_used = blocks_used;
+			   __entry->rmaps_in_place = rmaps_in_place;
 			   __entry->error = error;),
-	    TP_printk("dev %d:%d ino2 0x%llx log %llu used %llu blocks %llu used %llu error %d",
+	    TP_printk("dev %d:%d ino2 0x%llx log %llu used %llu blocks %llu used %llu rmaps_in_place %llu error %d",
 		      MAJOR(__entry->dev), MINOR(__entry->dev), __entry->ino2,
 		      __entry->log_bytes, __entry->log_used, __entry->blocks,
-		      __entry->blocks_used, __entry->error)
+		      __entry->blocks_used, __entry->rmaps_in_place,
+		      __entry->error)
 );
 
 TRACE_EVENT(exchrange_result,

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What only one transaction on XFS promises: it stays inside what it reserved, refuses what
- * does not fit into the log, and counts quotas as a quotacheck does.  Run with one CPU, for
- * the trace events' sake.
+ * What only one transaction on XFS promises: it stays inside what it reserved, changes
+ * reverse mappings in place where it may and nowhere else, refuses what does not fit into
+ * the log, and counts quotas as a quotacheck does.  Run with one CPU, for the trace
+ * events' sake.
  */
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/fs.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common.h"
@@ -20,6 +23,7 @@
 /* Of an exchange: what it might take, and what it took. */
 struct use {
 	uint64_t	pieces;
+	uint64_t	rmaps, rmaps_in_place;	/* that might change so, and that did */
 	uint64_t	log_bytes, log_used;
 	uint64_t	blocks, blocks_used;
 };
@@ -34,6 +38,10 @@ static struct use parse(const char *trace)
 	assert_non_null(done);
 	assert_int_equal(sscanf(strstr(plan, " pieces "), " pieces %" SCNu64,
 				&use.pieces), 1);
+	assert_int_equal(sscanf(strstr(plan, " rmaps "), " rmaps %" SCNu64,
+				&use.rmaps), 1);
+	assert_int_equal(sscanf(strstr(done, " rmaps_in_place "),
+				" rmaps_in_place %" SCNu64, &use.rmaps_in_place), 1);
 	assert_int_equal(sscanf(strstr(done, " log "),
 				" log %" SCNu64 " used %" SCNu64 " blocks %" SCNu64
 				" used %" SCNu64, &use.log_bytes, &use.log_used,
@@ -72,58 +80,262 @@ static int make_comb(const char *name, unsigned int teeth, unsigned int seed)
 	return fd;
 }
 
+/* Of the pieces, whose reverse mappings change in place. */
+enum in_place {
+	NONE,		/* nor might they, as far as the block maps tell */
+	SOME,
+	MOST,		/* what a scattered file has side by side goes another way */
+	ALL,
+};
+
 static const struct row {
 	const char		*name;
 	struct file_spec	spec[2];
 	unsigned int		teeth;		/* file1 is a comb */
 	uint64_t		flags;
+	enum in_place		in_place;
+	bool			two_ags;	/* the files' blocks are in two AGs */
+	bool			cloned;		/* file2, before */
 } rows[] = {
 	{ "whole files of an extent",
 	  { { SHAPE_PLAIN, 64 * BLOCK }, { SHAPE_PLAIN, 64 * BLOCK } },
-	  0, EXCHRANGE_TO_EOF },
+	  0, EXCHRANGE_TO_EOF, ALL },
+	{ "the same in two AGs",
+	  { { SHAPE_PLAIN, 64 * BLOCK }, { SHAPE_PLAIN, 64 * BLOCK } },
+	  0, EXCHRANGE_TO_EOF, ALL, .two_ags = true },
+	{ "a file that was cloned",
+	  { { SHAPE_PLAIN, 64 * BLOCK }, { SHAPE_PLAIN, 64 * BLOCK } },
+	  0, EXCHRANGE_TO_EOF, NONE, .cloned = true },
 	{ "1,000 extents with others",
 	  { { SHAPE_SCATTERED, 1000 * BLOCK }, { SHAPE_SCATTERED, 1000 * BLOCK } },
-	  0, EXCHRANGE_TO_EOF },
+	  0, EXCHRANGE_TO_EOF, MOST },
+	{ "1,000 extents with others, in two AGs",
+	  { { SHAPE_SCATTERED, 1000 * BLOCK }, { SHAPE_SCATTERED, 1000 * BLOCK } },
+	  0, EXCHRANGE_TO_EOF, MOST, .two_ags = true },
 	{ "1,000 extents with one",
 	  { { SHAPE_SCATTERED, 1000 * BLOCK }, { SHAPE_PLAIN, 1000 * BLOCK } },
-	  0, EXCHRANGE_TO_EOF },
+	  0, EXCHRANGE_TO_EOF, NONE },
 	{ "1,000 extents with a hole and preallocation",
 	  { { SHAPE_SCATTERED, 1000 * BLOCK }, { SHAPE_PREALLOCATED, 500 * BLOCK } },
-	  0, EXCHRANGE_TO_EOF },
-	{ "16 pages out of one extent",
-	  { { }, { SHAPE_PLAIN, 64 * BLOCK } }, 16, EXCHRANGE_FILE1_WRITTEN },
-	{ "400 pages out of one extent",
-	  { { }, { SHAPE_PLAIN, 900 * BLOCK } }, 400, EXCHRANGE_FILE1_WRITTEN },
+	  0, EXCHRANGE_TO_EOF, SOME },
+	{ "16 pages out of one extent, and back to their neighbours",
+	  { { }, { SHAPE_PLAIN, 64 * BLOCK } }, 16, EXCHRANGE_FILE1_WRITTEN, NONE },
+	{ "400 pages out of one extent, and back to their neighbours",
+	  { { }, { SHAPE_PLAIN, 900 * BLOCK } }, 400, EXCHRANGE_FILE1_WRITTEN, NONE },
 	{ "400 pages out of 1,000 extents",
-	  { { }, { SHAPE_SCATTERED, 1000 * BLOCK } }, 400, EXCHRANGE_FILE1_WRITTEN },
+	  { { }, { SHAPE_SCATTERED, 1000 * BLOCK } }, 400, EXCHRANGE_FILE1_WRITTEN,
+	  MOST },
 };
+
+static bool has_rmapbt(void)
+{
+	return run("xfs_info %s | grep -q rmapbt=1", mount_point) == 0;
+}
+
+static void assert_in_place(const struct use *use, enum in_place in_place)
+{
+	if (!has_rmapbt() || in_place == NONE) {
+		assert_int_equal(use->rmaps, 0);
+		assert_int_equal(use->rmaps_in_place, 0);
+	} else if (in_place != ALL) {
+		assert_true(use->rmaps_in_place <= use->rmaps);
+		assert_true(use->rmaps_in_place >
+			    (in_place == MOST ? use->pieces / 10 * 6 : 0));
+	} else {
+		assert_int_equal(use->rmaps_in_place, use->pieces);
+	}
+}
+
+static void assert_inside(const struct use *use, const char *name)
+{
+	print_message("# %s: %" PRIu64 " pieces, %" PRIu64 " of %" PRIu64
+		      " in place, log %" PRIu64 " of %" PRIu64 " bytes, %" PRIu64
+		      " of %" PRIu64 " blocks\n", name, use->pieces,
+		      use->rmaps_in_place, use->rmaps, use->log_used, use->log_bytes,
+		      use->blocks_used, use->blocks);
+	assert_true(use->pieces > 0);
+	assert_true(use->log_used > 0 && use->log_used <= use->log_bytes);
+	assert_true(use->blocks_used <= use->blocks);
+}
+
+/* What XFS has in two directories it keeps apart. */
+static void make_row(const struct row *row, struct exchrange_range *range)
+{
+	static const char * const folders[] = { "first", "second" };
+	char name[2][32];
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		const char *folder = folders[row->two_ags ? i : 0];
+
+		run("mkdir -p %s/%s", mount_point, folder);
+		snprintf(name[i], sizeof(name[i]), "%s/file%d", folder, i + 1);
+	}
+	range->file1_fd = row->teeth ? make_comb(name[0], row->teeth, 'c') :
+				       make_file(name[0], row->spec[0], 1);
+	range->file2_fd = make_file(name[1], row->spec[1], 2);
+	if (row->cloned)
+		assert_int_equal(run("cp --reflink=always %s %s", path_of(name[1]),
+				     path_of("clone")), 0);
+}
+
+/* Of the first extent. */
+static unsigned int ag_of(int fd)
+{
+	struct outcome outcome =
+		run_and_keep("xfs_bmap -v /proc/%d/fd/%d | awk '$3 ~ /\\.\\./ { print $4; exit }'",
+			     getpid(), fd);
+	unsigned int ag = 0;
+
+	assert_int_equal(sscanf(outcome.out, "%u", &ag), 1);
+	drop_outcome(&outcome);
+	return ag;
+}
 
 /* Twice: the second time the pieces are records of their own. */
 static void test_row(void **state)
 {
 	const struct row *row = *state;
 	struct exchrange_range range = {
-		.file1_fd	= row->teeth ? make_comb("file1", row->teeth, 'c') :
-					       make_file("file1", row->spec[0], 1),
-		.file2_fd	= make_file("file2", row->spec[1], 2),
 		.length		= 2ull * row->teeth * BLOCK,
 		.flags		= row->flags,
 	};
+	struct picture model[2], after[2];
+	struct use use;
+	int i, side;
+
+	enter_scratch(kind->mkfs, "defaults");
+	make_row(row, &range);
+	assert_int_equal(ag_of(range.file1_fd) != ag_of(range.file2_fd), row->two_ags);
+	model[0] = take_picture(range.file1_fd);
+	model[1] = take_picture(range.file2_fd);
+	for (i = 0; i < 2; i++) {
+		use = exchange_traced(&range);
+		assert_inside(&use, row->name);
+		assert_in_place(&use, row->in_place);
+		(row->flags & EXCHRANGE_FILE1_WRITTEN ? model_exchange_written :
+							model_exchange)
+			(&model[0], &model[1], 0, 0, range.length, row->flags);
+		assert_int_equal(run("sync && echo 3 >/proc/sys/vm/drop_caches"), 0);
+		for (side = 0; side < 2; side++) {
+			after[side] = take_picture(side ? range.file2_fd : range.file1_fd);
+			assert_true(same_bytes(&model[side], &after[side]));
+			assert_true(same_blocks(&model[side], &after[side]));
+			drop_picture(&after[side]);
+		}
+	}
+	drop_picture(&model[0]);
+	drop_picture(&model[1]);
+	close(range.file1_fd);
+	close(range.file2_fd);
+	/* And xfs_repair -n finds nothing. */
+	leave_scratch();
+}
+
+/* Two files of 3 GiB: each has a record of the block map and a half, which XFS continues. */
+static void make_long_files(struct exchrange_range *range)
+{
+	assert_int_equal(run("truncate -s 8G %s/disk && mkfs.xfs -q -f -b size=1024 -d agcount=2 -m rmapbt=1 %s/disk",
+			     mount_point, mount_point), 0);
+	assert_int_equal(run("mkdir -p " SCRATCH " && mount -o loop %s/disk " SCRATCH,
+			     mount_point), 0);
+	assert_int_equal(run("cd " SCRATCH " && mkdir first second && fallocate -l 3G first/file"
+			     " && fallocate -l 3G second/file && sync"), 0);
+	range->file1_fd = open_path(SCRATCH "/first/file", O_RDWR);
+	range->file2_fd = open_path(SCRATCH "/second/file", O_RDWR);
+}
+
+/*
+ * The rmapbt has one record where the block map needs two: neither can change in place,
+ * which only the rmapbt tells.
+ */
+static void test_longer_reverse_mappings(void **state)
+{
+	struct exchrange_range range = { .flags = EXCHRANGE_TO_EOF };
 	struct use use;
 	int i;
 
+	(void)state;
+	/* The debug kernel has no loop devices. */
+	if (!has_rmapbt() || run("modprobe loop"))
+		skip();
+	make_long_files(&range);
 	for (i = 0; i < 2; i++) {
 		use = exchange_traced(&range);
-		print_message("# %s: %" PRIu64 " pieces, log %" PRIu64 " of %" PRIu64
-			      " bytes, %" PRIu64 " of %" PRIu64 " blocks\n", row->name,
-			      use.pieces, use.log_used, use.log_bytes,
-			      use.blocks_used, use.blocks);
-		assert_true(use.pieces > 0);
-		assert_true(use.log_used > 0 && use.log_used <= use.log_bytes);
-		assert_true(use.blocks_used <= use.blocks);
+		assert_inside(&use, "files of 3 GiB");
+		assert_true(use.rmaps > 0);
+		assert_int_equal(use.rmaps_in_place, 0);
 	}
 	close(range.file1_fd);
 	close(range.file2_fd);
+	assert_int_equal(run("umount " SCRATCH " && xfs_repair -n -f %s/disk && rm %s/disk",
+			     mount_point, mount_point), 0);
+}
+
+/* Until it is stopped: space in two AGs is taken and given back. */
+static void keep_allocating(void)
+{
+	int fd[2] = {
+		open_path(path_of("first/space"), O_RDWR | O_CREAT),
+		open_path(path_of("second/space"), O_RDWR | O_CREAT),
+	};
+	unsigned int i;
+
+	for (i = 0;; i++)
+		if (fallocate(fd[i % 2], 0, i % 64 * BLOCK, 64 * BLOCK) ||
+		    ftruncate(fd[!(i % 2)], 0))
+			_exit(1);
+}
+
+static void exchange_often(const struct exchrange_range *range)
+{
+	unsigned int i;
+
+	for (i = 0; i < 50; i++)
+		if (device_exchange(range))
+			_exit(1);
+	_exit(0);
+}
+
+/* Each locks both AGs, and so does each allocation that finds the first one full. */
+static void test_at_once_in_two_ags(void **state)
+{
+	static const struct row row = {
+		.spec		= { { SHAPE_SCATTERED, 100 * BLOCK },
+				    { SHAPE_SCATTERED, 100 * BLOCK } },
+		.two_ags	= true,
+	};
+	struct exchrange_range range = { .flags = EXCHRANGE_TO_EOF };
+	pid_t children[4];
+	int i, status;
+
+	(void)state;
+	enter_scratch(kind->mkfs, "defaults");
+	for (i = 0; i < 3; i++) {
+		struct exchrange_range pair = { };
+
+		make_row(&row, &pair);
+		/* The files of each pair keep their blocks: their names go. */
+		assert_int_equal(run("rm " SCRATCH "/first/file1 " SCRATCH "/second/file2"), 0);
+		range.file1_fd = i % 2 ? pair.file2_fd : pair.file1_fd;
+		range.file2_fd = i % 2 ? pair.file1_fd : pair.file2_fd;
+		children[i] = fork();
+		if (children[i] == 0)
+			exchange_often(&range);
+		close(pair.file1_fd);
+		close(pair.file2_fd);
+	}
+	children[3] = fork();
+	if (children[3] == 0)
+		keep_allocating();
+	for (i = 0; i < 3; i++) {
+		assert_int_equal(waitpid(children[i], &status, 0), children[i]);
+		assert_int_equal(status, 0);
+	}
+	assert_int_equal(waitpid(children[3], &status, WNOHANG), 0);
+	kill(children[3], SIGKILL);
+	waitpid(children[3], &status, 0);
+	leave_scratch();
 }
 
 #define TOO_MANY	20000
@@ -276,6 +488,8 @@ static void test_quotas_are_those_of_a_quotacheck(void **state)
 int main(int argc, char **argv)
 {
 	static const struct CMUnitTest others[] = {
+		cmocka_unit_test(test_longer_reverse_mappings),
+		cmocka_unit_test(test_at_once_in_two_ags),
 		cmocka_unit_test(test_more_than_the_log_holds),
 		cmocka_unit_test(test_10000_extents),
 		cmocka_unit_test(test_a_clone_that_was_cut),

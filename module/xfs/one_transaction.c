@@ -250,13 +250,17 @@ static int free_quota(const struct xfs_exchange *exchange)
 	       xfs_blockgc_free_quota(exchange->pieces.ip[1], 0);
 }
 
-/* -EAGAIN: a map, or the space of an AG, has changed between the plan and its turn. */
-static int try_exchange(struct xfs_exchange *exchange)
+/*
+ * -EAGAIN: a map, or the space of an AG, has changed between the plan and its turn.
+ * @planned: there is one that may hold still.
+ */
+static int try_exchange(struct xfs_exchange *exchange, bool planned)
 {
 	bool dry_run = exchange->request->flags & EXCHRANGE_DRY_RUN;
-	int i, error;
+	int i, error = 0;
 
-	error = xfs_exchange_plan(exchange);
+	if (!planned)
+		error = xfs_exchange_plan(exchange);
 	for (i = 0; i < 2 && !error && !dry_run; i++)
 		error = drop_pieces(exchange, i);
 	return error ?: xfs_exchange_pieces(exchange);
@@ -269,13 +273,13 @@ static int flush_all(const struct xfs_exchange *exchange)
 	       filemap_write_and_wait(inode_of(exchange, 1)->i_mapping);
 }
 
-static int exchange_space(struct xfs_exchange *exchange)
+static int exchange_space(struct xfs_exchange *exchange, bool planned)
 {
 	bool freed = false;
 	int attempt, error;
 
 	for (attempt = 0; attempt < ATTEMPTS; attempt++) {
-		error = try_exchange(exchange);
+		error = try_exchange(exchange, planned && attempt == 0);
 		/* Writeback of other ranges changes the maps; this ends it. */
 		if (error == -EAGAIN)
 			error = flush_all(exchange) ?: -EAGAIN;
@@ -315,19 +319,21 @@ static void settle_ends(const struct xfs_exchange *exchange)
 /* Everything is checked, flushed and locked. */
 static int exchange_locked(struct xfs_exchange *exchange)
 {
+	bool planned;
 	int i, error = 0;
 
 	for (i = 0; i < 2 && !error; i++)
 		error = prepare_end(exchange, i);
-	/* What the exchange needs is asked for before the privileges go, and again after. */
+	/* What the exchange needs is asked for before the privileges go. */
 	if (!error)
 		error = xfs_exchange_plan(exchange);
+	planned = !error;
 	if (error == -EAGAIN)
 		error = 0;
 	if (!error && !(exchange->request->flags & EXCHRANGE_DRY_RUN))
 		error = remove_privileges(exchange);
 	if (!error)
-		error = exchange_space(exchange);
+		error = exchange_space(exchange, planned);
 	if (!error && !(exchange->request->flags & EXCHRANGE_DRY_RUN))
 		settle_ends(exchange);
 	return error;

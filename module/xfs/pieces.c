@@ -74,19 +74,24 @@ static int add_piece(struct xfs_pieces *pieces, const struct xfs_piece *piece,
 	return 0;
 }
 
+/* What file1 keeps with FILE1_WRITTEN. */
+static bool is_kept(const struct xfs_pieces *pieces, const struct xfs_mapping *mapping)
+{
+	return pieces->written_only && (is_hole(mapping) || mapping->unwritten);
+}
+
 /* One that a list of pieces has no use for: nothing would change. */
 static bool is_idle(const struct xfs_pieces *pieces, const struct xfs_mapping *old)
 {
-	if (pieces->written_only && (is_hole(&old[0]) || old[0].unwritten))
-		return true;
 	/* Two holes, or blocks that both files share. */
-	return old[0].block == old[1].block;
+	return is_kept(pieces, &old[0]) || old[0].block == old[1].block;
 }
 
 /*
  * What both files have from @done blocks behind the start of their ranges on.  -EAGAIN for
  * a delayed allocation: everything is flushed, but behind the end of a file XFS may leave
- * some.
+ * some.  Where file1 keeps what it has, file2 is not looked at: a staging file with a few
+ * pages has large holes, and a database many extents there.
  */
 static int read_piece(const struct xfs_pieces *pieces, u64 done,
 		      struct xfs_piece *piece)
@@ -102,9 +107,11 @@ static int read_piece(const struct xfs_pieces *pieces, u64 done,
 		if (stretch[i].delayed)
 			return -EAGAIN;
 		length = stretch[i].length;
+		piece->length = length;
 		piece->old[i] = stretch[i].mapping;
+		if (i == 0 && is_kept(pieces, &piece->old[0]))
+			return 0;
 	}
-	piece->length = length;
 	for (i = 0; i < 2; i++)
 		piece->old[i].right = stretch[i].rest > length;
 	return 0;
@@ -237,9 +244,22 @@ static void count_changes(struct xfs_pieces *pieces,
 	pieces->joined[side] |= old->joins;
 }
 
-static void count_piece(struct xfs_pieces *pieces, const struct xfs_piece *piece)
+/* Whether the reverse mappings may change in place, as far as the files know: see rmap.c. */
+static bool may_change_rmaps(const struct xfs_pieces *pieces,
+			     const struct xfs_piece *piece)
+{
+	return xfs_has_rmapbt(pieces->ip[0]->i_mount) && !piece->cut &&
+	       is_replaced(piece, 0) && is_replaced(piece, 1) &&
+	       !((pieces->ip[0]->i_diflags2 | pieces->ip[1]->i_diflags2) &
+		 XFS_DIFLAG2_REFLINK);
+}
+
+static void count_piece(struct xfs_pieces *pieces, struct xfs_piece *piece)
 {
 	int i;
+
+	piece->rmaps_in_place = may_change_rmaps(pieces, piece);
+	pieces->rmaps_in_place += piece->rmaps_in_place;
 
 	for (i = 0; i < 2; i++) {
 		if (!has_side(piece, i))

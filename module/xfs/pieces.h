@@ -22,6 +22,7 @@ struct xfs_piece {
 	u64			length;
 	struct xfs_mapping	old[2];
 	bool			cut;	/* file2 alone has it, and keeps it unwritten */
+	bool			rmaps_in_place;	/* both sides', or neither's */
 };
 
 /* A range of each file, and how its map changes when all its pieces change places. */
@@ -42,6 +43,7 @@ struct xfs_pieces {
 	u64			inserts[2];	/* records, beside them */
 	u64			deletes[2];	/* likewise */
 	bool			joined[2];	/* some join a neighbour's */
+	u64			rmaps_in_place;	/* pieces; before the look at the rmapbt, at most */
 
 	/* What they are of, for xfs_pieces_are_stale(). */
 	unsigned int		seq[2];		/* xfs_ifork::if_seq */

@@ -51,6 +51,7 @@
 #define XFS_MAX_BMBT_EXTLEN		(BIT_ULL(21) - 1)
 #define XFS_BMBT_REC_SIZE		16
 #define XFS_DINODE_V3_SIZE		176
+#define XFS_RMAP_OFF_UNWRITTEN		BIT_ULL(61)
 #define XFS_ILOG_CORE			0x001
 #define XFS_ILOG_DEXT			0x004
 #define XFS_LI_INODE			0x123b
@@ -64,10 +65,12 @@
 #define XFS_TRANS_PERM_LOG_RES		BIT(2)
 #define XFS_TRANS_RES_FDBLKS		BIT(6)
 #define XFS_TRANS_DQ_BCOUNT		BIT(9)
+#define XFS_RMAP_UNWRITTEN		BIT(2)
 #define XFS_ICHGTIME_MOD		0x1
 #define XFS_ICHGTIME_CHG		0x2
 #define XFS_LI_DIRTY			3
 #define XFS_FEAT_WSYNC			BIT_ULL(52)
+#define NULLAGNUMBER			((xfs_agnumber_t)-1)
 #define HOLESTARTBLOCK			((xfs_fsblock_t)-2LL)
 
 static inline struct xfs_inode *XFS_I(const struct inode *inode)

@@ -8,7 +8,8 @@
  *
  * The exchange is a chain of transactions, of which the first decides:
  *
- *	t1	changes both block maps, and logs an intent for all that follows
+ *	t1	changes both block maps, and reverse mappings in place (rmap.c), and logs an
+ *		intent for all that follows
  *	t2	one intent's reverse mappings: after t1, by XFS itself, if there is an rmapbt
  *	t3	one intent's blocks, that a block map had and has no more: likewise
  *
@@ -192,6 +193,28 @@ static u64 count_rmap_intents(const struct xfs_pieces *pieces)
 }
 
 /*
+ * The blocks of the rmapbts that change in place: a leaf for each record, two a piece; and
+ * above it, since the leaf's keys may change, a block of each level.  At each level no more
+ * than all AGs have there, a node of @fill blocks below it at the least, and a root.
+ */
+static u64 count_rmap_blocks(struct xfs_mount *mp, const struct xfs_pieces *pieces)
+{
+	u64 records = 2 * pieces->rmaps_in_place;
+	u64 fill = mp->m_rmap_mnr[1];
+	u64 blocks = 0, of_level;
+	unsigned int level;
+
+	if (!records)
+		return 0;
+	of_level = count_ag_blocks(mp);
+	for (level = 0; level < mp->m_rmap_maxlevels; level++) {
+		blocks += min(records, of_level);
+		of_level = div64_u64(of_level, fill) + mp->m_sb.sb_agcount;
+	}
+	return blocks;
+}
+
+/*
  * The updates of one intent: two old mappings and two new ones a piece, each of which may
  * take a record out and put one in, by a whole split; and AGFLs that are filled before.
  */
@@ -244,6 +267,9 @@ static u64 chain_bytes(struct xfs_mount *mp, u64 intents)
  * tail past its intents only afterwards: so that has to be small beside the log, an
  * eighth of it, which is also what a log's buffer collects before it is written.  All
  * that the intents log takes a quarter at the most.  ILOCK of both inodes.
+ *
+ * A piece whose reverse mappings may change in place counts with an intent nevertheless:
+ * whether they can shows when the log is reserved already.
  */
 int xfs_reserve_pieces(const struct xfs_pieces *pieces,
 		       struct xfs_reservation *reservation)
@@ -257,7 +283,8 @@ int xfs_reserve_pieces(const struct xfs_pieces *pieces,
 	u64 intents = count_rmap_intents(pieces) +
 		      DIV_ROUND_UP_ULL(touched, FREES_AN_INTENT) + 2;
 	u64 common = xfs_inode_log_bytes(mp) + DQUOT_BYTES + intents * INTENT_BYTES;
-	u64 t1 = buffers(mp, touched) + allocations(mp, allocated);
+	u64 t1 = buffers(mp, touched + count_rmap_blocks(mp, pieces)) +
+		 allocations(mp, allocated);
 	u64 t2 = rmap_updates(mp);
 	u64 t3 = allocations(mp, min_t(u64, FREES_AN_INTENT, touched));
 

@@ -11,9 +11,11 @@
  * Where a file has a whole record for the piece and will have another, that is replaced
  * where it is: nothing in the tree moves, splits or merges.
  *
- * What XFS defers of that, the reverse mappings of the blocks and the freeing of blocks of
- * the maps themselves, is logged as intents in the same transaction, and done in others
- * that follow, or by log recovery.  So after a crash all of it is there, or nothing.
+ * The reverse mappings change with it where they can change in place: see rmap.c.
+ *
+ * What XFS defers, the other reverse mappings and the freeing of blocks of the maps
+ * themselves, is logged as intents in the same transaction, and done in others that follow,
+ * or by log recovery.  So after a crash all of it is there, or nothing.
  *
  * Piece by piece, since whole maps that are first emptied and then filled free their
  * blocks in bulk, and recovery of that leaves reverse mappings that xfs_repair does not
@@ -27,6 +29,7 @@
 #include <linux/sched/mm.h>
 
 #include "../trace.h"
+#include "rmap.h"
 #include "transaction.h"
 
 static struct xfs_inode *inode_of(const struct xfs_exchange *exchange, int side)
@@ -98,28 +101,61 @@ static int try_ag(struct xfs_exchange *exchange, xfs_agnumber_t agno)
 	return error;
 }
 
-/*
- * An AG that all the blocks fit in, by which the maps may grow: file2's own, or the first
- * that has the space.  -ENOSPC where there is none.
- */
-static int find_ag(struct xfs_exchange *exchange)
+static void forget_ag(struct xfs_exchange *exchange)
 {
-	xfs_agnumber_t agno = xfs_ino_to_agno(exchange->mp,
-					      inode_of(exchange, 1)->i_ino);
-	int error;
-
 	if (exchange->pag)
 		xfs_perag_put(exchange->pag);
 	exchange->pag = NULL;
+}
+
+/*
+ * An AG from @lowest on that all the blocks fit in, by which the maps may grow: file2's own,
+ * or the first that has the space.  -ENOSPC where there is none.
+ */
+static int find_ag(struct xfs_exchange *exchange, xfs_agnumber_t lowest)
+{
+	xfs_agnumber_t agno = xfs_ino_to_agno(exchange->mp,
+					      inode_of(exchange, 1)->i_ino);
+	int error = 0;
+
+	forget_ag(exchange);
 	if (!exchange->reservation.map_blocks)
 		return 0;
-	error = try_ag(exchange, agno);
-	for (agno = 0; !error && !exchange->pag &&
+	if (agno >= lowest)
+		error = try_ag(exchange, agno);
+	for (agno = lowest; !error && !exchange->pag &&
 	     agno < exchange->mp->m_sb.sb_agcount; agno++)
 		error = try_ag(exchange, agno);
 	if (error)
 		return error;
 	return exchange->pag ? 0 : -ENOSPC;
+}
+
+/* -ENOSPC, -ENOMEM; errors of reading an AG's header. */
+static int choose_ags(struct xfs_exchange *exchange)
+{
+	int error = xfs_rmap_collect(exchange);
+
+	if (error)
+		return error;
+	error = find_ag(exchange, xfs_rmap_last_ag(exchange));
+	if (error != -ENOSPC || !exchange->rmap_count)
+		return error;
+	/* There is space before the AGs that would be locked. */
+	xfs_rmap_forget(exchange);
+	return find_ag(exchange, 0);
+}
+
+/* -E2BIG; less of the log is enough where no reverse mapping changes in place. */
+static int reserve(struct xfs_exchange *exchange)
+{
+	struct xfs_pieces *pieces = &exchange->pieces;
+	int error = xfs_reserve_pieces(pieces, &exchange->reservation);
+
+	if (error != -E2BIG || !pieces->rmaps_in_place)
+		return error;
+	xfs_rmap_forget(exchange);
+	return xfs_reserve_pieces(pieces, &exchange->reservation);
 }
 
 static int make_plan(struct xfs_exchange *exchange)
@@ -131,17 +167,26 @@ static int make_plan(struct xfs_exchange *exchange)
 	lock_maps(exchange);
 	nofs = memalloc_nofs_save();
 	error = xfs_collect_pieces(pieces, xfs_piece_limit(exchange->mp)) ?:
-		xfs_reserve_pieces(pieces, &exchange->reservation);
+		reserve(exchange);
 	memalloc_nofs_restore(nofs);
 	unlock_maps(exchange);
 	if (!error)
-		error = find_ag(exchange);
+		error = choose_ags(exchange);
 	trace_exchrange_xfs_plan(exchange->request, pieces->count,
 				 pieces->replaced[0], pieces->replaced[1],
+				 pieces->rmaps_in_place,
 				 exchange->reservation.log_bytes,
 				 exchange->reservation.log_limit,
 				 exchange->reservation.blocks, error);
 	return error;
+}
+
+/* Drops what xfs_exchange_plan() has found. */
+void xfs_exchange_finish(struct xfs_exchange *exchange)
+{
+	forget_ag(exchange);
+	xfs_rmap_forget(exchange);
+	xfs_free_pieces(&exchange->pieces);
 }
 
 /*
@@ -153,7 +198,7 @@ int xfs_exchange_plan(struct xfs_exchange *exchange)
 {
 	struct xfs_pieces range = exchange->pieces;
 
-	xfs_free_pieces(&exchange->pieces);
+	xfs_exchange_finish(exchange);
 	exchange->pieces = (struct xfs_pieces) {
 		.ip		= { range.ip[0], range.ip[1] },
 		.start		= { range.start[0], range.start[1] },
@@ -162,13 +207,6 @@ int xfs_exchange_plan(struct xfs_exchange *exchange)
 		.cut_from	= range.cut_from,
 	};
 	return make_plan(exchange);
-}
-
-void xfs_exchange_finish(struct xfs_exchange *exchange)
-{
-	if (exchange->pag)
-		xfs_perag_put(exchange->pag);
-	xfs_free_pieces(&exchange->pieces);
 }
 
 /* --- in the transaction: ILOCK of both inodes, which are joined to it ------------- */
@@ -257,11 +295,14 @@ static int extend_counts(const struct xfs_exchange *exchange,
 	return 0;
 }
 
-static int prepare(const struct xfs_exchange *exchange, struct xfs_trans *tp)
+static int prepare(struct xfs_exchange *exchange, struct xfs_trans *tp)
 {
 	if (xfs_pieces_are_stale(&exchange->pieces))
 		return -EAGAIN;
-	return reserve_quota(exchange, tp) ?: lock_ag(exchange, tp);
+	return reserve_quota(exchange, tp) ?:
+	       xfs_rmap_lock_ags(exchange, tp) ?:
+	       lock_ag(exchange, tp) ?:
+	       xfs_rmap_check_all(exchange, tp);
 }
 
 /* What @side has for a piece before the exchange, or after it (@new). */
@@ -291,7 +332,8 @@ static int unmap(const struct xfs_exchange *exchange, struct xfs_trans *tp,
 	if (!has_side(piece, side) || is_hole(&piece->old[side]))
 		return 0;
 	if (is_replaced(piece, side)) {
-		xfs_rmap_unmap_extent(tp, ip, XFS_DATA_FORK, &old);
+		if (!piece->rmaps_in_place)
+			xfs_rmap_unmap_extent(tp, ip, XFS_DATA_FORK, &old);
 		return 0;
 	}
 	error = xfs_bunmapi(tp, ip, old.br_startoff, old.br_blockcount,
@@ -301,16 +343,36 @@ static int unmap(const struct xfs_exchange *exchange, struct xfs_trans *tp,
 	return error;
 }
 
-/* In the tree of a map, what xfs_iext_update_extent() did in memory. */
-static int update_tree(struct xfs_trans *tp, struct xfs_inode *ip,
+/* Before XFS changes the trees with cursors of its own, and at the end. */
+static void drop_cursors(struct xfs_exchange *exchange, int error)
+{
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		if (exchange->map_cursor[i])
+			xfs_btree_del_cursor(exchange->map_cursor[i], error);
+		exchange->map_cursor[i] = NULL;
+	}
+}
+
+/*
+ * In the tree of a map, what xfs_iext_update_extent() did in memory.  From a piece to the
+ * next the cursor keeps the blocks that both are below.
+ */
+static int update_tree(struct xfs_exchange *exchange, struct xfs_trans *tp, int side,
 		       const struct xfs_bmbt_irec *old,
 		       struct xfs_bmbt_irec *new)
 {
-	struct xfs_btree_cur *cursor;
+	struct xfs_btree_cur *cursor = exchange->map_cursor[side];
 	union xfs_btree_rec record;
 	int error, found = 0;
 
-	cursor = xfs_bmbt_init_cursor(ip->i_mount, tp, ip, XFS_DATA_FORK);
+	if (!cursor) {
+		cursor = xfs_bmbt_init_cursor(exchange->mp, tp,
+					      inode_of(exchange, side),
+					      XFS_DATA_FORK);
+		exchange->map_cursor[side] = cursor;
+	}
 	cursor->bc_rec.b = *old;
 	error = xfs_btree_lookup(cursor, XFS_LOOKUP_EQi, &found);
 	if (!error && !found)
@@ -319,13 +381,13 @@ static int update_tree(struct xfs_trans *tp, struct xfs_inode *ip,
 		xfs_bmbt_disk_set_all(&record.bmbt, new);
 		error = xfs_btree_update(cursor, &record);
 	}
-	xfs_btree_del_cursor(cursor, error);
 	return error;
 }
 
-static int replace(struct xfs_trans *tp, struct xfs_inode *ip,
-		   struct xfs_bmbt_irec *new)
+static int replace(struct xfs_exchange *exchange, struct xfs_trans *tp, int side,
+		   struct xfs_bmbt_irec *new, bool rmap_in_place)
 {
+	struct xfs_inode *ip = inode_of(exchange, side);
 	struct xfs_iext_cursor cursor;
 	struct xfs_bmbt_irec old;
 
@@ -335,14 +397,15 @@ static int replace(struct xfs_trans *tp, struct xfs_inode *ip,
 	    old.br_blockcount != new->br_blockcount)
 		return -EUCLEAN;
 	xfs_iext_update_extent(ip, 0, &cursor, new);
-	xfs_rmap_map_extent(tp, ip, XFS_DATA_FORK, new);
+	if (!rmap_in_place)
+		xfs_rmap_map_extent(tp, ip, XFS_DATA_FORK, new);
 	if (ip->i_df.if_format == XFS_DINODE_FMT_BTREE)
-		return update_tree(tp, ip, &old, new);
+		return update_tree(exchange, tp, side, &old, new);
 	xfs_trans_log_inode(tp, ip, XFS_ILOG_CORE | XFS_ILOG_DEXT);
 	return 0;
 }
 
-static int map(const struct xfs_exchange *exchange, struct xfs_trans *tp,
+static int map(struct xfs_exchange *exchange, struct xfs_trans *tp,
 	       const struct xfs_piece *piece, int side)
 {
 	struct xfs_bmbt_irec new = record_of(piece, side, true);
@@ -351,7 +414,7 @@ static int map(const struct xfs_exchange *exchange, struct xfs_trans *tp,
 	if (!has_side(piece, side) || new.br_startblock == HOLESTARTBLOCK)
 		return 0;
 	if (is_replaced(piece, side))
-		return replace(tp, ip, &new);
+		return replace(exchange, tp, side, &new, piece->rmaps_in_place);
 	/* It takes them off again, as if they had been delayed (Linux 6.12, 7.2). */
 	ip->i_delayed_blks += new.br_blockcount;
 	return xfs_bmapi_remap(tp, ip, new.br_startoff, new.br_blockcount,
@@ -360,11 +423,13 @@ static int map(const struct xfs_exchange *exchange, struct xfs_trans *tp,
 			       XFS_BMAPI_PREALLOC : 0);
 }
 
-static int exchange_piece(const struct xfs_exchange *exchange,
-			  struct xfs_trans *tp, const struct xfs_piece *piece)
+static int exchange_piece(struct xfs_exchange *exchange, struct xfs_trans *tp,
+			  const struct xfs_piece *piece)
 {
 	int i, error = 0;
 
+	if (!is_replaced(piece, 0) || !is_replaced(piece, 1))
+		drop_cursors(exchange, 0);
 	allow_ag(exchange, tp);
 	for (i = 0; i < 2 && !error; i++)
 		error = unmap(exchange, tp, piece, i);
@@ -377,22 +442,25 @@ static int exchange_piece(const struct xfs_exchange *exchange,
  * XFS updates up to 16 reverse mappings with one filling of the AGFL, which holds for
  * two whole splits of the tree; barriers make it fewer.
  */
-static int exchange_all(const struct xfs_exchange *exchange,
-			struct xfs_trans *tp)
+static int exchange_all(struct xfs_exchange *exchange, struct xfs_trans *tp)
 {
 	const struct xfs_pieces *pieces = &exchange->pieces;
 	bool has_rmapbt = xfs_has_rmapbt(exchange->mp);
-	u64 i;
-	int error;
+	u64 i, deferred = 0;
+	int error = 0;
 
-	for (i = 0; i < pieces->count; i++) {
-		if (has_rmapbt && i && i % PIECES_AN_INTENT == 0)
-			xfs_defer_add_barrier(tp);
-		error = exchange_piece(exchange, tp, &pieces->piece[i]);
-		if (error)
-			return error;
+	for (i = 0; i < pieces->count && !error; i++) {
+		const struct xfs_piece *piece = &pieces->piece[i];
+
+		if (has_rmapbt && !piece->rmaps_in_place) {
+			if (deferred && deferred % PIECES_AN_INTENT == 0)
+				xfs_defer_add_barrier(tp);
+			deferred++;
+		}
+		error = exchange_piece(exchange, tp, piece);
 	}
-	return 0;
+	drop_cursors(exchange, error);
+	return error;
 }
 
 /* Blocks of one that was a reflink's come into the other: both may be written by CoW. */
@@ -460,13 +528,15 @@ static int change(struct xfs_exchange *exchange, struct xfs_trans *tp)
 	int error;
 
 	change_inodes(exchange, tp);
-	error = exchange_all(exchange, tp);
+	error = xfs_rmap_change_all(exchange, tp) ?: exchange_all(exchange, tp);
 	if (trace_exchrange_xfs_transaction_enabled())
 		trace_exchrange_xfs_transaction(exchange->request,
 						exchange->reservation.log_bytes,
 						count_log_bytes(exchange, tp),
 						exchange->reservation.blocks,
-						tp->t_blk_res_used, error);
+						tp->t_blk_res_used,
+						exchange->pieces.rmaps_in_place,
+						error);
 	return error;
 }
 

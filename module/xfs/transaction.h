@@ -16,6 +16,9 @@ struct xfs_exchange {
 	struct xfs_pieces	pieces;
 	struct xfs_reservation	reservation;
 	struct xfs_perag	*pag;		/* where block maps grow, or NULL */
+	struct xfs_rmap_change	*rmaps;		/* that may change in place */
+	u64			rmap_count;
+	struct xfs_btree_cur	*map_cursor[2];	/* in the maps' trees, or NULL */
 };
 
 int xfs_exchange_plan(struct xfs_exchange *exchange);

@@ -1,18 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * bench_commit MOUNTPOINT: durable commits on XFS, each way by turns on the same files: one
- * transaction of the module's, XFS's own ioctl, and what a database does without either, a
- * double write (all pages to a log, fdatasync, each to its place, fdatasync).
+ * bench_commit MOUNTPOINT [0|1|10 [FORM]]: durable commits on XFS, each way by turns on the
+ * same files: one transaction of the module's, XFS's own ioctl, and what a database does
+ * without either, a double write (all pages to a log, fdatasync, each to its place,
+ * fdatasync).  Without and with an rmapbt; FORM is whole, fragmented or fresh.
  *
- * 1 to 256 pages scattered over a file of 64 MiB, which is of one extent or has one a page,
- * with and without an rmapbt.  The pages are written to a staging file, and that is
- * exchanged for the file with FILE1_WRITTEN and DSYNC.  The staging file is a new one for
- * each commit, which hits other pages each time, or the one of the commit before, which hit
- * the same.  Then whole files of many extents, with TO_EOF and DSYNC.
+ * 1 to 256 pages scattered over a file of 64 MiB, which has an extent a page or is of one.
+ * The pages are written to a staging file, and that is exchanged for the file with
+ * FILE1_WRITTEN and DSYNC.  The staging file is a new one for each commit, which hits other
+ * pages each time, or the one of the commit before, which hit the same.  Then whole files
+ * of many extents, with TO_EOF and DSYNC.
  *
- * Prints medians: the time, KiB written and flushes until the commit is durable; and how
- * many times faster than XFS's own the transaction is, and how much of what a double write
- * writes it writes.  The file systems are on $SCRATCH_DEV1.
+ * Prints medians: the time and the flushes until the commit is durable; the KiB that are
+ * written until then and by a sync after it, since XFS's own ioctl leaves most of its chain
+ * of transactions to that; and how many times faster than XFS's own the transaction is, and
+ * how much of what a double write writes it writes.  Before each line all is written back
+ * and mounted anew: XFS logs a block with all that has changed since it was written back.
+ * The file systems are on $SCRATCH_DEV1.
  */
 #include <err.h>
 #include <fcntl.h>
@@ -112,6 +116,11 @@ static void shuffle(struct files *files)
 	files->next = 0;
 }
 
+static void mount_anew(void)
+{
+	assert_int_equal(run("umount " SCRATCH " && mount $SCRATCH_DEV1 " SCRATCH), 0);
+}
+
 static void make_files(struct files *files, bool fragmented)
 {
 	static const struct file_spec log = { SHAPE_PLAIN, (MOST + 1) * BLOCK };
@@ -121,7 +130,15 @@ static void make_files(struct files *files, bool fragmented)
 		write_fragmented(&files->target, 1, PAGES);
 	else
 		write_every(files->target, 0, 1, PAGES);
-	files->log = make_file("log", log, 1);
+	close(files->target);
+	close(make_file("log", log, 1));
+}
+
+static void open_files(struct files *files)
+{
+	mount_anew();
+	files->target = open_path(path_of("target"), O_RDWR);
+	files->log = open_path(path_of("log"), O_RDWR);
 	files->staging = open_new("staging", PAGES);
 	shuffle(files);
 }
@@ -168,6 +185,18 @@ static void write_and_exchange(const struct files *files, const unsigned int *pa
 		errx(1, "exchange: %s", strerror(error));
 }
 
+/* What is in the log's buffer still counts, but for the time. */
+static struct cost cost_of(const struct cost *before, int fd)
+{
+	struct cost cost = cost_since(before, disk()), all;
+
+	if (syncfs(fd))
+		err(1, "syncfs");
+	all = cost_since(before, disk());
+	cost.sectors = all.sectors;
+	return cost;
+}
+
 static struct cost commit_pages(struct files *files, unsigned int count, int way,
 				bool reused)
 {
@@ -187,7 +216,7 @@ static struct cost commit_pages(struct files *files, unsigned int count, int way
 		double_write(files, pages, count);
 	else
 		write_and_exchange(files, pages, count, way);
-	return cost_since(&before, disk());
+	return cost_of(&before, files->target);
 }
 
 static void print_costs(const char *what, struct cost costs[WAYS][ROUNDS],
@@ -221,15 +250,14 @@ static void measure_pages(struct files *files, const char *form, unsigned int co
 	char what[128];
 	int round, way;
 
+	open_files(files);
 	/* The first of the reused ones writes its pages for the first time. */
 	if (reused)
 		commit_pages(files, count, OURS, reused);
 	for (round = 0; round < ROUNDS; round++)
 		for (way = 0; way < WAYS; way++)
 			costs[way][round] = commit_pages(files, count, way, reused);
-	if (reused && ftruncate(files->staging, 0))
-		err(1, "ftruncate");
-	files->next += reused ? count : 0;
+	close_files(files);
 	snprintf(what, sizeof(what), "%s, %s, %u pages", form,
 		 reused ? "reused staging" : "new staging", count);
 	print_costs(what, costs, ROUNDS, WAYS);
@@ -239,30 +267,16 @@ static void measure_target(int rmapbt, bool fragmented)
 {
 	static struct files files;
 	char form[64];
-	size_t i;
+	unsigned int i;
 
 	snprintf(form, sizeof(form), "rmapbt=%d, %s", rmapbt,
 		 fragmented ? "fragmented" : "fresh");
-	if (fragmented)
-		make_files(&files, true);
-	for (i = 0; i < COUNT(page_counts); i++) {
+	for (i = 0; i < 2 * COUNT(page_counts); i++) {
 		/* What is fragmented stays so. */
-		if (!fragmented)
-			make_files(&files, false);
-		measure_pages(&files, form, page_counts[i], false);
-		if (ftruncate(files.staging, 0) ||
-		    ftruncate(files.staging, (off_t)PAGES * BLOCK))
-			err(1, "ftruncate");
-		measure_pages(&files, form, page_counts[i], true);
-		if (ftruncate(files.staging, (off_t)PAGES * BLOCK))
-			err(1, "ftruncate");
-		if (fragmented)
-			shuffle(&files);
-		else
-			close_files(&files);
+		if (i == 0 || !fragmented)
+			make_files(&files, fragmented);
+		measure_pages(&files, form, page_counts[i / 2], i % 2);
 	}
-	if (fragmented)
-		close_files(&files);
 }
 
 /* --- whole files ---------------------------------------------------------------------- */
@@ -283,18 +297,23 @@ static struct cost swap(const int fds[2], int way)
 	error = way == OURS ? device_exchange(&range) : xfs_exchange(&range);
 	if (error)
 		errx(1, "exchange: %s", strerror(error));
-	return cost_since(&before, disk());
+	return cost_of(&before, fds[0]);
 }
 
 static void measure_whole(int rmapbt, unsigned int extents)
 {
-	const int fds[2] = { open_new("first", extents), open_new("second", extents) };
-	const int rounds = 5;
+	int fds[2] = { open_new("first", extents), open_new("second", extents) };
+	const int rounds = 3;
 	struct cost costs[WAYS][ROUNDS];
 	char what[128];
 	int round, way;
 
 	write_fragmented(fds, 2, extents);
+	close(fds[0]);
+	close(fds[1]);
+	mount_anew();
+	fds[0] = open_path(path_of("first"), O_RDWR);
+	fds[1] = open_path(path_of("second"), O_RDWR);
 	for (round = 0; round < rounds; round++)
 		for (way = 0; way < DOUBLE_WRITE; way++)
 			costs[way][round] = swap(fds, way);
@@ -305,26 +324,31 @@ static void measure_whole(int rmapbt, unsigned int extents)
 	close(fds[1]);
 }
 
-static void measure(int rmapbt)
+static void measure(int rmapbt, const char *form)
 {
 	char mkfs[128];
 	size_t i;
 
 	snprintf(mkfs, sizeof(mkfs), "mkfs.xfs -q -f -i exchange=1 -m rmapbt=%d", rmapbt);
 	enter_scratch(mkfs, "defaults");
-	for (i = 0; i < COUNT(extent_counts); i++)
+	for (i = 0; i < COUNT(extent_counts) && strstr(form, "whole"); i++)
 		measure_whole(rmapbt, extent_counts[i]);
-	measure_target(rmapbt, true);
-	measure_target(rmapbt, false);
+	if (strstr(form, "fragmented"))
+		measure_target(rmapbt, true);
+	if (strstr(form, "fresh"))
+		measure_target(rmapbt, false);
 	leave_scratch();
 }
 
 int main(int argc, char **argv)
 {
-	start(argc, argv);
+	const char *rmapbt = argc > 2 ? argv[2] : "10";
+	const char *form = argc > 3 ? argv[3] : "whole fragmented fresh";
+
+	start(2, argv);
 	prefer_transaction(true);
-	measure(1);
-	measure(0);
+	for (; *rmapbt; rmapbt++)
+		measure(*rmapbt - '0', form);
 	prefer_transaction(false);
 	return 0;
 }
