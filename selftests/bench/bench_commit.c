@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * bench_commit MOUNTPOINT [0|1|10 [FORM]]: durable commits on XFS, each way by turns on the
- * same files: one transaction of the module's, XFS's own ioctl, and what a database does
- * without either, a double write (all pages to a log, fdatasync, each to its place,
+ * bench_commit MOUNTPOINT [0|1|10 [FORM]]: durable commits on XFS, each way by turns on files
+ * of the same form: one transaction of the module's, XFS's own ioctl, and what a database
+ * does without either, a double write (all pages to a log, fdatasync, each to its place,
  * fdatasync).  Without and with an rmapbt; FORM is whole, fragmented or fresh.
  *
  * 1 to 256 pages scattered over a file of 64 MiB, which has an extent a page or is of one.
@@ -35,10 +35,12 @@
 
 enum { OURS, XFS_OWN, DOUBLE_WRITE, WAYS };
 
+static const char * const targets[WAYS] = { "target1", "target2", "target3" };
+static const char * const stagings[WAYS] = { "staging1", "staging2", "staging3" };
 static const unsigned int page_counts[] = { 1, 4, 16, 64, MOST };
 static const unsigned int extent_counts[] = { 1000, 5000, 10000 };
 
-/* What the commits of a table's row are about. */
+/* What a way commits to: each has its own, since what one logs the next would log again. */
 struct files {
 	int		target, staging, log;
 	unsigned int	order[PAGES];		/* of the pages, at random */
@@ -121,33 +123,44 @@ static void mount_anew(void)
 	assert_int_equal(run("umount " SCRATCH " && mount $SCRATCH_DEV1 " SCRATCH), 0);
 }
 
-static void make_files(struct files *files, bool fragmented)
+static void make_files(bool fragmented)
 {
 	static const struct file_spec log = { SHAPE_PLAIN, (MOST + 1) * BLOCK };
+	int way, target;
 
-	files->target = open_new("target", PAGES);
-	if (fragmented)
-		write_fragmented(&files->target, 1, PAGES);
-	else
-		write_every(files->target, 0, 1, PAGES);
-	close(files->target);
+	for (way = 0; way < WAYS; way++) {
+		target = open_new(targets[way], PAGES);
+		if (fragmented)
+			write_fragmented(&target, 1, PAGES);
+		else
+			write_every(target, 0, 1, PAGES);
+		close(target);
+	}
 	close(make_file("log", log, 1));
 }
 
 static void open_files(struct files *files)
 {
+	int way;
+
 	mount_anew();
-	files->target = open_path(path_of("target"), O_RDWR);
-	files->log = open_path(path_of("log"), O_RDWR);
-	files->staging = open_new("staging", PAGES);
-	shuffle(files);
+	for (way = 0; way < WAYS; way++) {
+		files[way].target = open_path(path_of(targets[way]), O_RDWR);
+		files[way].log = open_path(path_of("log"), O_RDWR);
+		files[way].staging = open_new(stagings[way], PAGES);
+		shuffle(&files[way]);
+	}
 }
 
 static void close_files(const struct files *files)
 {
-	close(files->target);
-	close(files->log);
-	close(files->staging);
+	int way;
+
+	for (way = 0; way < WAYS; way++) {
+		close(files[way].target);
+		close(files[way].log);
+		close(files[way].staging);
+	}
 }
 
 static void double_write(const struct files *files, const unsigned int *pages,
@@ -252,11 +265,12 @@ static void measure_pages(struct files *files, const char *form, unsigned int co
 
 	open_files(files);
 	/* The first of the reused ones writes its pages for the first time. */
-	if (reused)
-		commit_pages(files, count, OURS, reused);
+	for (way = 0; way < WAYS && reused; way++)
+		commit_pages(&files[way], count, way, reused);
 	for (round = 0; round < ROUNDS; round++)
 		for (way = 0; way < WAYS; way++)
-			costs[way][round] = commit_pages(files, count, way, reused);
+			costs[way][round] = commit_pages(&files[way], count, way,
+							 reused);
 	close_files(files);
 	snprintf(what, sizeof(what), "%s, %s, %u pages", form,
 		 reused ? "reused staging" : "new staging", count);
@@ -265,7 +279,7 @@ static void measure_pages(struct files *files, const char *form, unsigned int co
 
 static void measure_target(int rmapbt, bool fragmented)
 {
-	static struct files files;
+	static struct files files[WAYS];
 	char form[64];
 	unsigned int i;
 
@@ -274,8 +288,8 @@ static void measure_target(int rmapbt, bool fragmented)
 	for (i = 0; i < 2 * COUNT(page_counts); i++) {
 		/* What is fragmented stays so. */
 		if (i == 0 || !fragmented)
-			make_files(&files, fragmented);
-		measure_pages(&files, form, page_counts[i / 2], i % 2);
+			make_files(fragmented);
+		measure_pages(files, form, page_counts[i / 2], i % 2);
 	}
 }
 
