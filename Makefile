@@ -317,7 +317,7 @@ help:
 	@echo "make check        run every test, in guests"
 	@echo "make check-crash  every crash point and many power cuts: an hour"
 	@echo "make check-debug  every test and more on a kernel with KASAN, lockdep, kmemleak: hours"
-	@echo "make check-stress random operations and random calls: an hour"
+	@echo "make check-stress random operations and calls, and the long tables: hours"
 	@echo "make bench        measure, in a guest"
 	@echo "make lint         checkpatch, sparse, cppcheck, shellcheck, the man pages"
 	@echo "make deps         install what demo, check and bench need (as root; else say what)"
