@@ -165,6 +165,15 @@ const struct workload workloads[] = {
 		.syncs	= ANY_SYNC,
 		.writers = true,
 	}, {
+		.name	= "a map that becomes small, and large again",
+		.word	= "shrink",
+		.file1	= { SHAPE_PLAIN, 4000 * KIB },
+		.file2	= { SHAPE_SCATTERED, 4000 * KIB },
+		.range	= { .flags = EXCHRANGE_TO_EOF },
+		.rounds	= 4,
+		.syncs	= ANY_SYNC,
+		.writers = true,
+	}, {
 		.name	= "three clones instead, which tear",
 		.word	= "clones",
 		.file1	= { SHAPE_PLAIN, 200 * KIB },
