@@ -238,7 +238,7 @@ static void print_costs(const char *what, struct cost costs[WAYS][ROUNDS],
 	static const char * const names[] = {
 		"transaction", "XFS's own", "double write",
 	};
-	struct cost middle[WAYS];
+	struct cost middle[WAYS] = { };
 	int way;
 
 	printf("%s:", what);
@@ -295,7 +295,7 @@ static void measure_target(int rmapbt, bool fragmented)
 
 /* --- whole files ---------------------------------------------------------------------- */
 
-static struct cost swap(const int fds[2], int way)
+static struct cost exchange_whole(const int fds[2], int way)
 {
 	struct exchrange_range range = {
 		.file1_fd	= fds[0],
@@ -330,7 +330,7 @@ static void measure_whole(int rmapbt, unsigned int extents)
 	fds[1] = open_path(path_of("second"), O_RDWR);
 	for (round = 0; round < rounds; round++)
 		for (way = 0; way < DOUBLE_WRITE; way++)
-			costs[way][round] = swap(fds, way);
+			costs[way][round] = exchange_whole(fds, way);
 	snprintf(what, sizeof(what), "rmapbt=%d, whole files of %u extents", rmapbt,
 		 extents);
 	print_costs(what, costs, rounds, DOUBLE_WRITE);
