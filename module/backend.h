@@ -8,6 +8,8 @@
 #include <linux/fs.h>
 #include <linux/exchrange.h>
 
+#include "watch.h"
+
 enum exchange_operation {
 	EXCHANGE_OPERATION_EXCHANGE,
 	EXCHANGE_OPERATION_START_COMMIT,
@@ -40,6 +42,9 @@ struct exchange_request {
 	 * again may decide over anything but the caller's own call.
 	 */
 	void __user		*argument;
+
+	/* What watch.c knows the files by while they change.  Zero before. */
+	struct exchange_under_way under_way[2];
 };
 
 /*
@@ -61,8 +66,8 @@ struct exchange_backend {
 
 	/*
 	 * Carries out @request, which has passed exchange_check_request().  Sends the fsnotify
-	 * events.  An exchange is -EOPNOTSUPP where query() would answer
-	 * EXCHRANGE_BACKEND_NONE.
+	 * events, and calls exchange_watch_begin() and _end().  An exchange is -EOPNOTSUPP
+	 * where query() would answer EXCHRANGE_BACKEND_NONE.
 	 */
 	int (*submit)(struct exchange_request *request);
 };

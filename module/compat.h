@@ -6,10 +6,22 @@
 #define EXCHRANGE_COMPAT_H
 
 #include <linux/file.h>
+#include <linux/mm.h>
 
 /* Since 6.12 struct fd is opaque. */
 #ifndef fd_file
 #define fd_file(fd)	((fd).file)
 #endif
+
+/* Since 6.3 the flags of a mapping are written by functions alone; Kbuild looks. */
+static inline void compat_vm_flags_mod(struct vm_area_struct *vma,
+				       unsigned long set, unsigned long clear)
+{
+#ifdef HAVE_VM_FLAGS_MOD
+	vm_flags_mod(vma, set, clear);
+#else
+	vma->vm_flags = (vma->vm_flags | set) & ~clear;
+#endif
+}
 
 #endif /* EXCHRANGE_COMPAT_H */

@@ -25,6 +25,7 @@ int exchange_start(void)
 	int error;
 	size_t i;
 
+	exchange_watch_start();
 	for (i = 0; i < ARRAY_SIZE(backends); i++) {
 		error = backends[i]->start ? backends[i]->start() : 0;
 		if (error) {
@@ -106,4 +107,27 @@ int exchange_query(struct file *file, struct exchrange_query *query)
 		return 0;
 	}
 	return backend->query(file, query);
+}
+
+/*
+ * A descriptor for a new watch of @file, whose reference the caller holds; or what
+ * query() answers, -EBADF where it is not open for reading, or -EOPNOTSUPP.  May sleep.
+ */
+int exchange_watch(struct file *file)
+{
+	struct exchrange_query query = { };
+	int error;
+
+	error = exchange_check_regular(file_inode(file));
+	if (error)
+		return error;
+	if (!(file->f_mode & FMODE_READ))
+		return -EBADF;
+
+	error = exchange_query(file, &query);
+	if (error)
+		return error;
+	if (query.backend == EXCHRANGE_BACKEND_NONE)
+		return -EOPNOTSUPP;
+	return exchange_watch_open(file);
 }

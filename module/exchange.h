@@ -16,6 +16,7 @@ int exchange_start(void);
 void exchange_stop(void);
 int exchange_submit(struct exchange_request *request);
 int exchange_query(struct file *file, struct exchrange_query *query);
+int exchange_watch(struct file *file);
 
 /* check.c */
 int exchange_check_regular(const struct inode *inode);

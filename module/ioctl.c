@@ -17,6 +17,7 @@
 #define EXCHRANGE_RANGE_SIZE_VER0	48
 #define EXCHRANGE_COMMIT_SIZE_VER0	96
 #define EXCHRANGE_QUERY_SIZE_VER0	56
+#define EXCHRANGE_WATCH_SIZE_VER0	8
 
 #define EXCHRANGE_FLAGS	(EXCHRANGE_TO_EOF | EXCHRANGE_DSYNC | \
 			 EXCHRANGE_DRY_RUN | EXCHRANGE_FILE1_WRITTEN)
@@ -24,6 +25,7 @@
 static_assert(sizeof(struct exchrange_range) == EXCHRANGE_RANGE_SIZE_VER0);
 static_assert(sizeof(struct exchrange_commit) == EXCHRANGE_COMMIT_SIZE_VER0);
 static_assert(sizeof(struct exchrange_query) == EXCHRANGE_QUERY_SIZE_VER0);
+static_assert(sizeof(struct exchrange_watch) == EXCHRANGE_WATCH_SIZE_VER0);
 
 /* Inlined, so that the sizes are constants. */
 static __always_inline int copy_argument(void *argument, size_t size,
@@ -170,6 +172,28 @@ static int ioctl_query(void __user *user, size_t user_size)
 	return 0;
 }
 
+/* Returns the new descriptor. */
+static int ioctl_watch(void __user *user, size_t user_size)
+{
+	struct exchrange_watch watch;
+	struct fd file;
+	int ret;
+
+	ret = copy_argument(&watch, sizeof(watch), user, user_size,
+			    EXCHRANGE_WATCH_SIZE_VER0);
+	if (ret)
+		return ret;
+	if (watch.flags)
+		return -EINVAL;
+
+	file = fdget(watch.fd);
+	if (!fd_file(file))
+		return -EBADF;
+	ret = exchange_watch(fd_file(file));
+	fdput(file);
+	return ret;
+}
+
 static long exchange_ioctl(struct file *device, unsigned int cmd,
 			   unsigned long arg)
 {
@@ -188,6 +212,8 @@ static long exchange_ioctl(struct file *device, unsigned int cmd,
 		return ioctl_commit(user, user_size);
 	case _IOC_NR(EXCHRANGE_IOC_QUERY):
 		return ioctl_query(user, user_size);
+	case _IOC_NR(EXCHRANGE_IOC_WATCH):
+		return ioctl_watch(user, user_size);
 	}
 	return -ENOTTY;
 }

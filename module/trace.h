@@ -8,6 +8,8 @@
  *	exchrange_btrfs_transaction	the transaction, and what of that it left
  *	exchrange_xfs_plan	the pieces of both ranges, what they take of log and disk
  *	exchrange_xfs_transaction	the first transaction, and what of that it used
+ *	exchrange_watch_begin	a file that is watched is going to change
+ *	exchrange_watch_end	it has, or has not: the count tells
  *	exchrange_result	its answer, and how long it took
  */
 #undef TRACE_SYSTEM
@@ -187,6 +189,36 @@ TRACE_EVENT(exchrange_xfs_transaction,
 		      __entry->blocks_used, __entry->rmaps_in_place,
 		      __entry->error)
 );
+
+DECLARE_EVENT_CLASS(exchrange_watch_class,
+		    TP_PROTO(const struct inode *inode,
+			     const struct exchrange_watch_page *page, u32 under_way),
+		    TP_ARGS(inode, page, under_way),
+		    TP_STRUCT__entry(__field(dev_t, dev)
+				     __field(u64, ino)
+				     __field(u64, count)
+				     __field(u32, sequence)
+				     __field(u32, under_way)),
+		    TP_fast_assign(__entry->dev = inode->i_sb->s_dev;
+				   __entry->ino = inode->i_ino;
+				   __entry->count = page->count;
+				   __entry->sequence = page->sequence;
+				   __entry->under_way = under_way;),
+		    TP_printk("dev %d:%d ino 0x%llx sequence %u count %llu under_way %u",
+			      MAJOR(__entry->dev), MINOR(__entry->dev),
+			      __entry->ino, __entry->sequence, __entry->count,
+			      __entry->under_way)
+);
+
+DEFINE_EVENT(exchrange_watch_class, exchrange_watch_begin,
+	     TP_PROTO(const struct inode *inode,
+		      const struct exchrange_watch_page *page, u32 under_way),
+	     TP_ARGS(inode, page, under_way));
+
+DEFINE_EVENT(exchrange_watch_class, exchrange_watch_end,
+	     TP_PROTO(const struct inode *inode,
+		      const struct exchrange_watch_page *page, u32 under_way),
+	     TP_ARGS(inode, page, under_way));
 
 TRACE_EVENT(exchrange_result,
 	    TP_PROTO(const struct exchange_request *request, int error, u64 ns),

@@ -377,10 +377,12 @@ static int exchange_locked(struct btrfs_exchange *exchange)
 	error = remove_privileges(exchange);
 	if (error)
 		goto out_finish;
+	exchange_watch_begin(exchange->request);
 	drop_page_cache(exchange);
 	lock_extents(exchange, cached);
 	error = btrfs_exchange_extents(exchange);
 	unlock_extents(exchange, cached);
+	exchange_watch_end(exchange->request, !error);
 
 out_finish:
 	btrfs_exchange_finish(exchange);
@@ -399,8 +401,12 @@ static int check_and_exchange(struct btrfs_exchange *exchange,
 		check_inodes(exchange);
 	if (!error && freshness)
 		error = btrfs_check_freshness(inode_of(exchange, 1), freshness);
-	if (error || request->length == 0)
+	if (error)
 		return error;
+	if (request->length == 0) {
+		exchange_watch_empty(request);
+		return 0;
+	}
 
 	set_ranges(exchange);
 	error = flush(exchange);

@@ -332,10 +332,14 @@ static int exchange_locked(struct xfs_exchange *exchange)
 		error = 0;
 	if (!error && !(exchange->request->flags & EXCHRANGE_DRY_RUN))
 		error = remove_privileges(exchange);
-	if (!error)
-		error = exchange_space(exchange, planned);
+	if (error)
+		return error;
+
+	exchange_watch_begin(exchange->request);
+	error = exchange_space(exchange, planned);
 	if (!error && !(exchange->request->flags & EXCHRANGE_DRY_RUN))
 		settle_ends(exchange);
+	exchange_watch_end(exchange->request, !error);
 	return error;
 }
 
@@ -353,8 +357,12 @@ static int check_and_exchange(struct xfs_exchange *exchange,
 	error = exchange_check_locked(request, exchange->mp->m_sb.sb_blocksize);
 	if (!error && freshness)
 		error = xfs_check_freshness(inode_of(exchange, 1), freshness);
-	if (error || request->length == 0)
+	if (error)
 		return error;
+	if (request->length == 0) {
+		exchange_watch_empty(request);
+		return 0;
+	}
 
 	set_ranges(exchange);
 	error = flush(exchange);

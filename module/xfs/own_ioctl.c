@@ -81,13 +81,29 @@ static unsigned int xfs_command(enum exchange_operation operation)
 	return XFS_IOC_EXCHANGE_RANGE;
 }
 
-static int hand_on(struct exchange_request *request)
+static int hand_on(const struct exchange_request *request)
 {
 	int error;
 
 	error = vfs_ioctl(request->file2, xfs_command(request->operation),
 			  (unsigned long)request->argument);
 	return error == -ENOTTY ? -EOPNOTSUPP : error;
+}
+
+/*
+ * What XFS does when is not told: for who watches the files, they change all the time of
+ * the call; but not of a wait until the file system is not frozen any more.
+ */
+static int hand_on_watched(struct exchange_request *request)
+{
+	int error;
+
+	file_start_write(request->file2);
+	file_end_write(request->file2);
+	exchange_watch_begin(request);
+	error = hand_on(request);
+	exchange_watch_end(request, !error);
+	return error;
 }
 
 /* Without a lock; the answers are XFS's. */
@@ -101,10 +117,11 @@ int xfs_own_submit(struct exchange_request *request)
 				    (unsigned long)request->argument);
 	if (error)
 		return error;
-	if (request->operation == EXCHANGE_OPERATION_START_COMMIT ||
-	    !(request->flags & EXCHRANGE_TO_EOF))
+	if (request->operation == EXCHANGE_OPERATION_START_COMMIT)
 		return hand_on(request);
-	return xfs_keep_tails(request, hand_on);
+	if (!(request->flags & EXCHRANGE_TO_EOF))
+		return hand_on_watched(request);
+	return xfs_keep_tails(request, hand_on_watched);
 }
 
 /*

@@ -12,7 +12,7 @@
  * held (Documentation/uapi.md has what XFS keeps back of that).  All may be called by
  * any number of threads at once; an update, though, belongs to one at a time.  None
  * keeps a lock, a descriptor or memory when it returns, but for an update that is
- * begun.
+ * begun and a watch that is open.
  */
 #ifndef EXCHRANGE_H
 #define EXCHRANGE_H
@@ -197,6 +197,76 @@ int exchrange_update_commit(struct exchrange_update *update, __u64 flags);
  * drop.  errno stays.
  */
 void exchrange_update_drop(struct exchrange_update *update);
+
+/* --- watches -------------------------------------------------------------------- */
+
+/*
+ * A watch of a file: the protocol by which one who reads it by several calls, or through
+ * a mapping, knows that what was read is of one moment, as far as exchanges go:
+ *
+ *	do {
+ *		sequence = exchrange_watch_read_begin(&watcher);
+ *		... read what is needed, by any means ...
+ *	} while (exchrange_watch_read_retry(&watcher, sequence));
+ *
+ * Until _retry() has said 0, what was read may be a mixture: do not follow it further
+ * than it can be checked.  Where an exchange makes the file shorter, a mapping has no
+ * pages behind its new end (SIGBUS): exchrange_watch_open(3) has what to do about that.
+ *
+ * Exchanges through the device are seen, by whomever; writes and other changes are not.
+ */
+struct exchrange_watcher {
+	int					fd;	/* to poll for reading; O_NONBLOCK */
+	const struct exchrange_watch_page	*page;
+};
+
+/*
+ * Watches fd, a regular file that is open for reading, which may be closed then.  The
+ * watch keeps the file's mount busy until it is closed.  A child of fork(2) has it too;
+ * exec(2) closes it.
+ *
+ * errno: those of exchrange_query(); EBADF: not open for reading; EOPNOTSUPP: no device,
+ * or no back end; ENOTTY: the module is too old; ENOSPC: the user has as many watches as
+ * the module's watches_max_user; EMFILE, ENFILE, ENOMEM.
+ */
+int exchrange_watch_open(int device, int fd, struct exchrange_watcher *watcher);
+
+/* Ends a watch, and no other one: those that a fork has made stay.  errno stays. */
+void exchrange_watch_close(struct exchrange_watcher *watcher);
+
+/*
+ * Waits for exchanges since the last call of this, or since the watch was opened, for
+ * timeout milliseconds at most; -1 is without end.  Puts their number into *count, 0 after
+ * the timeout.  Of several waiters one gets them.  errno: EINTR.
+ */
+int exchrange_watch_wait(const struct exchrange_watcher *watcher, int timeout,
+			 __u64 *count);
+
+/* Waits while an exchange is under way; for exchrange_watch_read_begin(). */
+__u32 exchrange_watch_read_settle(const struct exchrange_watcher *watcher);
+
+/*
+ * Begins to read.  A load, and no call unless an exchange is under way: then it waits for
+ * the end of that.  Acquire: nothing that follows is read before it.
+ */
+static inline __u32
+exchrange_watch_read_begin(const struct exchrange_watcher *watcher)
+{
+	__u32 sequence = __atomic_load_n(&watcher->page->sequence, __ATOMIC_ACQUIRE);
+
+	return sequence & 1 ? exchrange_watch_read_settle(watcher) : sequence;
+}
+
+/*
+ * Whether what was read since _begin() has to be read again.  A fence and a load: all
+ * that was read before is read before the load.
+ */
+static inline int
+exchrange_watch_read_retry(const struct exchrange_watcher *watcher, __u32 sequence)
+{
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	return __atomic_load_n(&watcher->page->sequence, __ATOMIC_RELAXED) != sequence;
+}
 
 #ifdef __cplusplus
 }

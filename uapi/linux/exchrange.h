@@ -108,6 +108,47 @@ struct exchrange_query {
 	__u64	reserved[3];	/* out: zero */
 };
 
+/*
+ * EXCHRANGE_IOC_WATCH: returns a new descriptor, close-on-exec, that tells of the
+ * exchanges of a file, made through this device by whomever.  Not of writes.
+ *
+ *	poll	readable when there were exchanges since the last read, or the call
+ *	read	their number, as a __u64; waits for one, or is EAGAIN with O_NONBLOCK;
+ *		EINVAL where there is less room
+ *	mmap	one page at offset 0, for reading: struct exchrange_watch_page
+ *
+ * fd is open for reading, of a regular file with a back end.  EISDIR, EOPNOTSUPP as
+ * for an exchange, and the errors of EXCHRANGE_IOC_QUERY; ENOSPC where the user has as
+ * many watches as the module's watches_max_user; EMFILE, ENFILE, ENOMEM.
+ *
+ * Until the watch is closed, and its page unmapped, the file's mount is busy.
+ */
+struct exchrange_watch {
+	__s32	fd;
+	__u32	flags;		/* must be zero */
+};
+
+/*
+ * The page of a file, the same for all its watches; other bytes of the page are zero.
+ *
+ * sequence is odd from before the first byte that an exchange changes, for whoever
+ * reads or has mapped the file, until the contents are stable, whether it succeeds or
+ * fails, and another number afterwards.  A reader
+ *
+ *	1. loads sequence, with acquire order, until it is even;
+ *	2. reads of the file what it needs, by any means, and what else is in here;
+ *	3. has an acquire fence, loads sequence again, and begins anew if it differs.
+ *
+ * What it has read then is of one moment, as far as exchanges go.
+ */
+struct exchrange_watch_page {
+	__u32	sequence;
+	__u32	size;		/* bytes of this struct that the module knows */
+	__u64	count;		/* exchanges since the file's first watch */
+	__s64	time;		/* of the last, in ns of CLOCK_REALTIME; 0 for none */
+	__u64	reserved[5];	/* zero */
+};
+
 #define EXCHRANGE_IOC_MAGIC	'x'
 
 #define EXCHRANGE_IOC_EXCHANGE \
@@ -118,5 +159,7 @@ struct exchrange_query {
 	_IOW(EXCHRANGE_IOC_MAGIC, 2, struct exchrange_commit)
 #define EXCHRANGE_IOC_QUERY \
 	_IOWR(EXCHRANGE_IOC_MAGIC, 3, struct exchrange_query)
+#define EXCHRANGE_IOC_WATCH \
+	_IOW(EXCHRANGE_IOC_MAGIC, 4, struct exchrange_watch)
 
 #endif /* _UAPI_LINUX_EXCHRANGE_H */
