@@ -198,7 +198,8 @@ check-crash check-debug check-stress:
 bench:
 	@selftests/guest/run --timeout 3600 --disk-size 8G -- /usr/libexec/exchrange/run-tests \
 		bench_ioctl /mnt/xfs -- bench_extents /mnt/xfs /mnt/btrfs -- \
-		bench_save /mnt/xfs /mnt/btrfs -- bench_commit /mnt/xfs
+		bench_save /mnt/xfs /mnt/btrfs -- bench_commit /mnt/xfs -- \
+		bench_watch /mnt/xfs /mnt/btrfs
 
 lint:
 	@selftests/lint
@@ -216,6 +217,7 @@ command_manuals := $(wildcard tools/man/exchrange*.1)
 manuals         := $(wildcard tools/man/*.[34])
 # Names that have their manual on the page of another one.
 shared_manuals  := exchrange-start-commit.1 exchrange_commit.3 exchrange_update_begin_fd.3
+shared_manuals  += exchrange_watch_close.3 exchrange_watch_read_retry.3 exchrange_watch_read_settle.3
 
 manual_place = $(DESTDIR)$(MANDIR)/man$(patsubst .%,%,$(suffix $(1)))/$(1)
 
@@ -248,6 +250,9 @@ install-tools: tools
 	done
 	$(Q)ln -sf exchrange_start_commit.3 $(call manual_place,exchrange_commit.3)
 	$(Q)ln -sf exchrange_update_begin.3 $(call manual_place,exchrange_update_begin_fd.3)
+	$(Q)ln -sf exchrange_watch_open.3 $(call manual_place,exchrange_watch_close.3)
+	$(Q)ln -sf exchrange_watch_read_begin.3 $(call manual_place,exchrange_watch_read_retry.3)
+	$(Q)ln -sf exchrange_watch_read_begin.3 $(call manual_place,exchrange_watch_read_settle.3)
 ifeq ($(missing_command),)
 	$(Q)$(INSTALL) -m 755 $(COMMAND) $(DESTDIR)$(BINDIR)
 	$(Q)$(INSTALL) -m 644 $(command_manuals) $(DESTDIR)$(MANDIR)/man1

@@ -40,12 +40,33 @@ static void test_read_whole(void **state)
 			     mount_point), 0);
 }
 
+/*
+ * Prints each of the values in turn, of files that become longer and shorter, and ends
+ * when the key is gone.
+ */
+static void test_mapped_config(void **state)
+{
+	(void)state;
+	assert_int_equal(run("cd %s && rm -f c && printf 'size = 3\nport = 1\n' >c && >/tmp/values"
+			     " && { " EXAMPLES "mapped_config c port >/tmp/values & } && reader=$!"
+			     " && value() { i=0; until [ \"$(tail -n 1 /tmp/values)\" = $1 ]; do"
+			     " sleep 0.05; i=$((i + 1)); [ $i -lt 2000 ] || return 1; done; }"
+			     " && value 1 && { seq 9000; echo port = 22; } | exchrange write c && value 22"
+			     " && printf 'port = 333\n' | exchrange write c && value 333"
+			     " && { seq 20000; echo port = 4; } | exchrange write c && value 4"
+			     " && echo nothing | exchrange write c && wait $reader"
+			     " && [ \"$(echo $(cat /tmp/values))\" = '1 22 333 4' ]"
+			     " && ! " EXAMPLES "mapped_config /dev/null port 2>/dev/null",
+			     mount_point), 0);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_save_config),
 		cmocka_unit_test(test_commit_pages),
 		cmocka_unit_test(test_read_whole),
+		cmocka_unit_test(test_mapped_config),
 	};
 
 	start(argc, argv);
