@@ -46,6 +46,7 @@ _exchrange()
 	--staging) _exchrange_files -d "$current" ;;
 	--from) _exchrange_files -f "$current" ;;
 	--fallback) _exchrange_words rename "$current" ;;
+	--exec) mapfile -t COMPREPLY < <(compgen -c -- "$current") ;;
 	--if-unchanged-since | --length | --offset1 | --offset2) ;;
 	*)
 		case $current in

@@ -29,6 +29,7 @@ int cmd_edit(int argc, char **argv);
 int cmd_query(int argc, char **argv);
 int cmd_start_commit(int argc, char **argv);
 int cmd_swap(int argc, char **argv);
+int cmd_watch(int argc, char **argv);
 int cmd_write(int argc, char **argv);
 
 /* open.c */
@@ -77,5 +78,7 @@ void explain_update(const struct target *target, int error);
 void explain_swap(const struct swap *swap, int error);
 void explain_no_backend(const char *path, int fd, uint32_t reason,
 			int device_error);
+void explain_watch(const char *path, int fd, int device, int device_error,
+		   int error);
 
 #endif /* COMMAND_H */

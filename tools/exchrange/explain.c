@@ -100,15 +100,17 @@ void explain_open(const char *path, int error)
 	}
 }
 
-static void explain_no_device(const char *path, int device_error)
+/* @done: what the file cannot be then. */
+static void explain_no_device(const char *path, const char *done,
+			      int device_error)
 {
 	if (device_error == ENOENT || device_error == ENXIO ||
 	    device_error == ENODEV)
-		complain("%s: cannot be swapped without the module, and /dev/exchrange is not there; load it with 'modprobe exchrange'",
-			 path);
+		complain("%s: cannot be %s without the module, and /dev/exchrange is not there; load it with 'modprobe exchrange'",
+			 path, done);
 	else
-		complain("%s: cannot be swapped without the module, and /dev/exchrange cannot be opened: %s",
-			 path, strerror(device_error));
+		complain("%s: cannot be %s without the module, and /dev/exchrange cannot be opened: %s",
+			 path, done, strerror(device_error));
 }
 
 /* exchrange_query() found no back end for @path, open as @fd. */
@@ -127,7 +129,7 @@ void explain_no_backend(const char *path, int fd, uint32_t reason,
 
 	switch (reason) {
 	case EXCHRANGE_REASON_NO_DEVICE:
-		explain_no_device(path, device_error);
+		explain_no_device(path, "swapped", device_error);
 		break;
 	case EXCHRANGE_REASON_XFS_FEATURE:
 		complain("%s: this XFS was made without 'exchange', and the module was built without its own way; 'apt-get install bpftool' and build it again for this kernel ('dmesg | grep exchrange' may say more), or turn it on with 'umount %s', 'xfs_admin -O exchange=1 %s' and mount it again (it must be unmounted, and kernels before 6.10 cannot mount it afterwards)",
@@ -476,4 +478,33 @@ void explain_update(const struct target *target, int error)
 	default:
 		explain_open(path, error);
 	}
+}
+
+/* exchrange_watch_open() failed for @path, open as @fd. */
+void explain_watch(const char *path, int fd, int device, int device_error,
+		   int error)
+{
+	struct exchrange_query query = { .fd = fd };
+
+	if (device < 0) {
+		explain_no_device(path, "watched", device_error);
+		return;
+	}
+	switch (error) {
+	case EOPNOTSUPP:
+		if (exchrange_query(device, &query) == 0) {
+			explain_no_backend(path, fd, query.reason, 0);
+			return;
+		}
+		break;
+	case ENOTTY:
+		complain("%s: the module that is loaded is too old for watches; 'modprobe -r exchrange' and 'modprobe exchrange' load the one that is installed",
+			 path);
+		return;
+	case ENOSPC:
+		complain("%s: you have as many watches as a user may have; root can raise that in /sys/module/exchrange/parameters/watches_max_user",
+			 path);
+		return;
+	}
+	complain("%s: cannot be watched: %s", path, strerror(error));
 }
