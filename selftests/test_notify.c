@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Who watches a file with inotify hears of an exchange as of a write: once for
- * each of the two files, and of nothing that did not happen.
+ * Who watches a file, its directory or its mount with inotify or fanotify hears of an
+ * exchange as of a write: once for each of the two files, and of nothing that did not
+ * happen.
  */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/fanotify.h>
+#include <sys/inotify.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -153,14 +156,178 @@ static void test_no_event_for_what_did_not_happen(void **state)
 	close_files(&dry);
 }
 
+/* --- every kind of mark, each event by itself ------------------------------------------- */
+
+struct listener {
+	const char	*name;
+	bool		fanotify;
+	unsigned int	mark;		/* FAN_MARK_* */
+	bool		directory;	/* of the files */
+};
+
+static const struct listener listeners[] = {
+	{ "inotify, both files" },
+	{ "inotify, their directory", .directory = true },
+	{ "fanotify, both files", .fanotify = true },
+	{ "fanotify, their directory", .fanotify = true, .directory = true },
+	{ "fanotify, the mount", .fanotify = true, .mark = FAN_MARK_MOUNT },
+	{ "fanotify, the file system", .fanotify = true, .mark = FAN_MARK_FILESYSTEM },
+};
+
+/* What is marked: the directory, or the mount through it; or one file after the other. */
+static const char *marked_path(const struct listener *listener, int i)
+{
+	if (listener->directory || listener->mark)
+		return i ? NULL : mount_point;
+	return i == 0 ? path_of("file1") : i == 1 ? path_of("file2") : NULL;
+}
+
+static int listen_to(const struct listener *listener)
+{
+	int fd = listener->fanotify ?
+		 fanotify_init(FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK, O_RDONLY) :
+		 inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	const uint64_t mask = FAN_MODIFY | (listener->directory ? FAN_EVENT_ON_CHILD : 0);
+	const char *path;
+	int i;
+
+	assert_true(fd >= 0);
+	for (i = 0; (path = marked_path(listener, i)); i++)
+		if (listener->fanotify)
+			assert_int_equal(fanotify_mark(fd, FAN_MARK_ADD | listener->mark,
+						       mask, AT_FDCWD, path), 0);
+		else
+			assert_true(inotify_add_watch(fd, path, IN_MODIFY) == i + 1);
+	return fd;
+}
+
+/* 0 or 1, for file1 or file2; else the test fails. */
+static int side_of_inotify(const struct listener *listener,
+			   const struct inotify_event *event)
+{
+	assert_int_equal(event->mask, IN_MODIFY);
+	if (!listener->directory)
+		return event->wd - 1;
+	return !strcmp(event->name, "file1") ? 0 : !strcmp(event->name, "file2") ? 1 : -1;
+}
+
+static int side_of_fanotify(const struct fanotify_event_metadata *event)
+{
+	struct stat st, file1, file2;
+
+	assert_int_equal(event->vers, FANOTIFY_METADATA_VERSION);
+	assert_int_equal(event->mask, FAN_MODIFY);
+	assert_int_equal(fstat(event->fd, &st), 0);
+	close(event->fd);
+	assert_int_equal(stat(path_of("file1"), &file1), 0);
+	assert_int_equal(stat(path_of("file2"), &file2), 0);
+	return st.st_ino == file1.st_ino ? 0 : st.st_ino == file2.st_ino ? 1 : -1;
+}
+
+/* What has come: they are there when the call returns. */
+static void count_events(const struct listener *listener, int fd, int counts[2])
+{
+	char events[4096] __attribute__((aligned(8)));
+	ssize_t length = read(fd, events, sizeof(events)), at = 0;
+	int side;
+
+	counts[0] = 0;
+	counts[1] = 0;
+	if (length < 0) {
+		assert_int_equal(errno, EAGAIN);
+		return;
+	}
+	while (at < length) {
+		if (listener->fanotify) {
+			struct fanotify_event_metadata *event = (void *)(events + at);
+
+			side = side_of_fanotify(event);
+			at += event->event_len;
+		} else {
+			struct inotify_event *event = (void *)(events + at);
+
+			side = side_of_inotify(listener, event);
+			at += sizeof(*event) + event->len;
+		}
+		assert_in_range(side, 0, 1);
+		counts[side]++;
+	}
+}
+
+static const struct {
+	struct exchrange_range	range;
+	bool			commit, stale;
+	int			error;
+	int			events;		/* of each file */
+} calls[] = {
+	{ { .length = BLOCK }, .events = 1 },
+	{ { .flags = EXCHRANGE_TO_EOF | EXCHRANGE_DSYNC }, .events = 1 },
+	{ { .length = BLOCK, .flags = EXCHRANGE_FILE1_WRITTEN }, .events = 1 },
+	{ { .flags = EXCHRANGE_TO_EOF }, .commit = true, .events = 1 },
+	{ { .length = 0 }, .events = 1 },
+	{ { .flags = EXCHRANGE_TO_EOF | EXCHRANGE_DRY_RUN } },
+	{ { .flags = EXCHRANGE_TO_EOF | EXCHRANGE_DRY_RUN }, .commit = true },
+	{ { .file1_offset = 7, .length = BLOCK }, .error = EINVAL },
+	{ { .file1_offset = 8 * BLOCK, .length = BLOCK }, .error = EINVAL },
+	{ { .flags = EXCHRANGE_TO_EOF }, .stale = true, .error = EBUSY },
+};
+
+static int make_call(size_t i, const struct exchrange_range *files)
+{
+	struct exchrange_range range = calls[i].range;
+	struct exchrange_commit stale = {
+		.file1_fd	= files->file1_fd,
+		.file2_fd	= files->file2_fd,
+		.flags		= range.flags,
+	};
+
+	range.file1_fd = files->file1_fd;
+	range.file2_fd = files->file2_fd;
+	if (calls[i].stale)
+		return device_commit(&stale);
+	return calls[i].commit ? device_exchange_by_commit(&range) :
+				 device_exchange(&range);
+}
+
+static void test_listener(void **state)
+{
+	const struct listener *listener = *state;
+	struct exchrange_range files = make_range();
+	int fd = listen_to(listener), counts[2];
+	size_t i;
+
+	for (i = 0; i < COUNT(calls); i++) {
+		assert_int_equal(make_call(i, &files), calls[i].error);
+		count_events(listener, fd, counts);
+		if (counts[0] != calls[i].events || counts[1] != calls[i].events)
+			fail_msg("call %zu: %d and %d events", i, counts[0], counts[1]);
+	}
+	/* And a write is heard, by whom nothing was. */
+	assert_int_equal(pwrite(files.file2_fd, "x", 1, 0), 1);
+	count_events(listener, fd, counts);
+	assert_int_equal(counts[0], 0);
+	assert_int_equal(counts[1], 1);
+	close(fd);
+	close_files(&files);
+}
+
 int main(int argc, char **argv)
 {
-	static const struct CMUnitTest tests[] = {
+	static const struct CMUnitTest others[] = {
 		cmocka_unit_test(test_one_event_for_each_file),
 		cmocka_unit_test(test_one_event_for_each_file_of_a_commit),
 		cmocka_unit_test(test_no_event_for_what_did_not_happen),
 	};
+	static const struct table table = {
+		.group		= "notify",
+		.rows		= listeners,
+		.row_size	= sizeof(listeners[0]),
+		.row_count	= COUNT(listeners),
+		.test		= test_listener,
+		.others		= others,
+		.other_count	= COUNT(others),
+	};
 
 	start(argc, argv);
-	return cmocka_run_group_tests_name("notify", tests, NULL, NULL);
+	return run_table(&table);
 }
