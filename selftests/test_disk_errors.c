@@ -186,13 +186,35 @@ static int try_move(const int fd[2], const struct move *move)
 	return device_exchange(&range);
 }
 
+/*
+ * After the last call has come back: both sequences are even, and each move that was made
+ * is counted; the one that failed may have been, and failed to become durable.
+ */
+static bool are_settled(const struct exchrange_watcher watchers[2])
+{
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		const struct exchrange_watch_page *page = watchers[i].page;
+
+		if (page->sequence & 1 || page->count < progress->done ||
+		    page->count > progress->begun || page->sequence / 2 < page->count)
+			return false;
+	}
+	return true;
+}
+
 /* The child: exchanges until that fails, or it is told to stop. */
 static void exchange_until_error(unsigned int round)
 {
+	struct exchrange_watcher watchers[2];
 	unsigned int number = 0;
 	int fd[2];
 
 	open_pair(fd);
+	if (exchrange_watch_open(device, fd[0], &watchers[0]) ||
+	    exchrange_watch_open(device, fd[1], &watchers[1]))
+		_exit(1);
 	while (!progress->error && !progress->stop) {
 		struct move move = move_of(round, ++number);
 
@@ -204,7 +226,7 @@ static void exchange_until_error(unsigned int round)
 		if (move.flags & EXCHRANGE_DSYNC)
 			progress->durable = number;
 	}
-	_exit(0);
+	_exit(are_settled(watchers) ? 0 : 2);
 }
 
 static void set_table(const char *table)

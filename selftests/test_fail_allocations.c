@@ -24,7 +24,7 @@
 #define FAULT	"/sys/kernel/debug/"
 #define LEAKS	"/sys/kernel/debug/kmemleak"
 
-enum call { EXCHANGE, START_COMMIT, COMMIT, QUERY, OPEN_DEVICE };
+enum call { EXCHANGE, START_COMMIT, COMMIT, QUERY, WATCH, OPEN_DEVICE };
 
 /* How a row's files are made beyond what their specs say. */
 #define ON_BTRFS	1	/* only there */
@@ -95,6 +95,8 @@ static const struct row {
 	  { { SHAPE_PLAIN, 2 * BLOCK }, { SHAPE_PLAIN, 2 * BLOCK } },
 	  { .flags = EXCHRANGE_TO_EOF } },
 	{ "QUERY", QUERY, CHANGES_NONE | FRUGAL,
+	  { { SHAPE_PLAIN, BLOCK }, { SHAPE_PLAIN, BLOCK } } },
+	{ "WATCH", WATCH, CHANGES_NONE,
 	  { { SHAPE_PLAIN, BLOCK }, { SHAPE_PLAIN, BLOCK } } },
 	{ "open of the device", OPEN_DEVICE, CHANGES_NONE,
 	  { { SHAPE_PLAIN, BLOCK }, { SHAPE_PLAIN, BLOCK } } },
@@ -239,6 +241,7 @@ struct arguments {
 	struct exchrange_range	range;
 	struct exchrange_commit	commit;
 	struct exchrange_query	query;
+	struct exchrange_watch	watch;
 };
 
 static void prepare(const struct row *row, const struct pair *pair,
@@ -252,6 +255,7 @@ static void prepare(const struct row *row, const struct pair *pair,
 			.flags		= row->range.flags,
 		},
 		.query	= { .fd = pair->fd[0] },
+		.watch	= { .fd = pair->fd[0] },
 	};
 	arguments->range.file1_fd = pair->fd[0];
 	arguments->range.file2_fd = pair->fd[1];
@@ -262,6 +266,17 @@ static void prepare(const struct row *row, const struct pair *pair,
 static int open_device(void)
 {
 	int fd = open("/dev/exchrange", O_RDWR | O_CLOEXEC);
+	int error = errno;
+
+	if (fd < 0)
+		return error;
+	close(fd);
+	return 0;
+}
+
+static int open_watch(const struct exchrange_watch *watch)
+{
+	int fd = ioctl(device, EXCHRANGE_IOC_WATCH, watch);
 	int error = errno;
 
 	if (fd < 0)
@@ -282,6 +297,8 @@ static int make_call(enum call call, struct arguments *arguments)
 	case QUERY:
 		return ioctl(device, EXCHRANGE_IOC_QUERY, &arguments->query) ?
 		       errno : 0;
+	case WATCH:
+		return open_watch(&arguments->watch);
 	case OPEN_DEVICE:
 		break;
 	}

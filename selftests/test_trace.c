@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "common.h"
@@ -99,11 +100,41 @@ static void test_steps_of_a_refusal(void **state)
 	close(range.file2_fd);
 }
 
+/* Of a file that is watched, and not of the other one. */
+static void test_steps_of_a_watched_file(void **state)
+{
+	struct exchrange_range range = make_range();
+	struct exchrange_watch watch = { .fd = range.file2_fd };
+	int watched = ioctl(device, EXCHRANGE_IOC_WATCH, &watch);
+	char *trace, *begin, *end, expected[128];
+	struct stat st;
+
+	(void)state;
+	assert_true(watched >= 0);
+	trace = trace_of(device_exchange, &range, 0);
+	assert_int_equal(fstat(range.file2_fd, &st), 0);
+	snprintf(expected, sizeof(expected),
+		 " ino 0x%lx sequence 1 count 0 under_way 1\n", st.st_ino);
+	begin = strstr(trace, expected);
+	snprintf(expected, sizeof(expected),
+		 " ino 0x%lx sequence 2 count 1 under_way 0\n", st.st_ino);
+	end = strstr(trace, expected);
+	assert_true(begin && end && begin < end);
+	begin = strstr(trace, "exchrange_watch_begin:");
+	assert_non_null(begin);
+	assert_null(strstr(begin + 1, "exchrange_watch_begin:"));
+	free(trace);
+	close(watched);
+	close(range.file1_fd);
+	close(range.file2_fd);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_steps_of_an_exchange),
 		cmocka_unit_test(test_steps_of_a_refusal),
+		cmocka_unit_test(test_steps_of_a_watched_file),
 	};
 
 	start(argc, argv);

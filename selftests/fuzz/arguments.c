@@ -212,6 +212,7 @@ static unsigned int command(struct generator *generator,
 		[START_COMMIT]	= EXCHRANGE_IOC_START_COMMIT,
 		[COMMIT]	= EXCHRANGE_IOC_COMMIT,
 		[QUERY]		= EXCHRANGE_IOC_QUERY,
+		[WATCH]		= EXCHRANGE_IOC_WATCH,
 	};
 
 	if (!one_in(generator, 16))
@@ -230,6 +231,15 @@ static void make_query(struct generator *generator, struct call *call,
 	call->query.fd = one_in(generator, 4) ?
 		good_descriptor(generator, quiet) : any_descriptor(generator);
 	call->size = sizeof(call->query);
+}
+
+static void make_watch(struct generator *generator, struct call *call,
+		       bool quiet)
+{
+	call->watch.fd = one_in(generator, 2) ?
+		good_descriptor(generator, quiet) : any_descriptor(generator);
+	call->watch.flags = any_padding(generator);
+	call->size = sizeof(call->watch);
 }
 
 static void make_range_or_commit(struct generator *generator, struct call *call,
@@ -262,7 +272,7 @@ static void make_unknown(struct generator *generator, struct call *call)
 	call->request = UNKNOWN;
 	if (one_in(generator, 2))
 		call->cmd = _IOC(below(generator, 4), EXCHRANGE_IOC_MAGIC,
-				 4 + below(generator, 252),
+				 REQUEST_NUMBERS + below(generator, 256 - REQUEST_NUMBERS),
 				 below(generator, _IOC_SIZEMASK + 1));
 	else
 		call->cmd = _IOC(below(generator, 4),
@@ -295,7 +305,7 @@ static enum request any_request(struct generator *generator)
 {
 	static const enum request requests[] = {
 		EXCHANGE, EXCHANGE, EXCHANGE, START_COMMIT, START_COMMIT,
-		COMMIT, COMMIT, QUERY,
+		COMMIT, COMMIT, QUERY, WATCH,
 	};
 
 	return requests[below(generator, COUNT(requests))];
@@ -318,6 +328,8 @@ void make_call(struct generator *generator, struct call *call, bool quiet)
 		call->request = any_request(generator);
 		if (call->request == QUERY)
 			make_query(generator, call, quiet);
+		else if (call->request == WATCH)
+			make_watch(generator, call, quiet);
 		else
 			make_range_or_commit(generator, call, quiet);
 		call->cmd = command(generator, call);

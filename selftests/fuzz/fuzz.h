@@ -12,6 +12,7 @@
 
 #define FOLDER		"fuzz"		/* on both file systems */
 #define MAX_WORKERS	64
+#define REQUEST_NUMBERS	5		/* ioctls that the device knows, from 0 on */
 #define ERRNOS		134		/* EHWPOISON, the last one, is 133 */
 #define MAX_SIZE	(1024 * 1024ul)	/* bytes, of a file that is meddled with */
 #define MASTER_SIZE	(1000 * BLOCK)	/* as many extents as blocks */
@@ -21,6 +22,7 @@ enum request {
 	START_COMMIT,
 	COMMIT,
 	QUERY,
+	WATCH,
 	UNKNOWN,	/* an ioctl that neither the device nor the VFS knows */
 	READ_WRITE_MAP,
 	GENERIC,	/* what the VFS answers for every file */
@@ -49,6 +51,7 @@ struct call {
 		struct exchrange_range	range;
 		struct exchrange_commit	commit;
 		struct exchrange_query	query;
+		struct exchrange_watch	watch;
 		uint8_t			bytes[sizeof(struct exchrange_commit)];
 	};
 };
@@ -121,6 +124,9 @@ void change_fields(struct generator *generator);
 /* beside.c */
 extern int master;		/* a file of many extents, to reflink from */
 bool start_meddling(const struct slot *slot);
+
+/* watches.c */
+int use_watch(struct generator *generator, int fd);
 
 /* worker.c; live() does not return, but exits with one of these, or 0. */
 #define REPORTED	1

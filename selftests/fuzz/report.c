@@ -24,6 +24,9 @@ static const struct {
 		  ETXTBSY, EFBIG, EROFS, ENOSPC, EDQUOT, EBUSY } },
 	[QUERY] = { "QUERY", true, false,
 		{ EFAULT, EINVAL, E2BIG, EBADF, EISDIR, ENOMEM, EAGAIN } },
+	[WATCH] = { "WATCH", true, false,
+		{ EFAULT, EINVAL, E2BIG, EBADF, EISDIR, EOPNOTSUPP, ENOMEM, EAGAIN,
+		  ENOSPC, EMFILE } },
 	[UNKNOWN] = { "unknown ioctls", false, false, { ENOTTY } },
 	[READ_WRITE_MAP] = { "read, write, mmap", false, false,
 		{ EBADF, EINVAL, EFAULT, ENODEV, EACCES, ENOMEM, EAGAIN } },
@@ -102,6 +105,9 @@ void print_call(const struct slot *slot)
 	else if (call->request == QUERY)
 		printf("# file %d (%s)\n", call->query.fd,
 		       descriptor_name(call->query.fd));
+	else if (call->request == WATCH)
+		printf("# file %d (%s), flags 0x%x\n", call->watch.fd,
+		       descriptor_name(call->watch.fd), call->watch.flags);
 	fflush(stdout);
 }
 
@@ -154,7 +160,7 @@ void print_counts(unsigned int workers)
 				printf(", %s %llu", name ? name : "another",
 				       (unsigned long long)sum);
 		}
-		if (request <= QUERY)
+		if (request <= WATCH)
 			print_missing(workers, request);
 		printf("\n");
 	}
