@@ -24,7 +24,7 @@
 #include "watch.h"
 
 static const struct file_spec plain = { SHAPE_PLAIN, 4 * BLOCK };
-static const struct file_spec scattered = { SHAPE_SCATTERED, 500 * BLOCK };
+static const struct file_spec scattered = { SHAPE_SCATTERED, 100 * BLOCK };
 
 static unsigned long race_reads(void)
 {
@@ -85,14 +85,14 @@ static void stop_swapper(struct swapper *swapper, pthread_t thread)
 static void test_odd_while_it_changes(void **state)
 {
 	struct pair pair = make_pair(scattered);
-	struct swapper swapper = { .fd = { pair.fd[0], pair.fd[1] }, .swaps = 20 };
+	struct swapper swapper = { .fd = { pair.fd[0], pair.fd[1] }, .swaps = 10 };
 	unsigned long odd[2] = { };
 	pthread_t thread;
 	int i;
 
 	(void)state;
 	assert_int_equal(pthread_create(&thread, NULL, swap_on_and_on, &swapper), 0);
-	while (pair.page[0]->count < 20) {
+	while (pair.page[0]->count < 10) {
 		for (i = 0; i < 2; i++)
 			odd[i] += sequence_of(pair.page[i]) & 1;
 		sched_yield();
@@ -101,7 +101,7 @@ static void test_odd_while_it_changes(void **state)
 	assert_int_equal(swapper.error, 0);
 	for (i = 0; i < 2; i++) {
 		assert_true(odd[i] > 0);
-		assert_int_equal(sequence_of(pair.page[i]), 40);
+		assert_int_equal(sequence_of(pair.page[i]), 20);
 	}
 	drop_pair(&pair);
 }
@@ -122,7 +122,7 @@ static unsigned int read_seed(int fd)
 	uint64_t offset;
 	uint8_t bytes[16];
 
-	for (offset = 0; offset < scattered.size; offset += 37 * BLOCK) {
+	for (offset = 0; offset < scattered.size; offset += 9 * BLOCK) {
 		assert_int_equal(pread(fd, bytes, sizeof(bytes), offset), sizeof(bytes));
 		if (is_of(1, offset, bytes))
 			seen |= 1;
