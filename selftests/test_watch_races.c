@@ -430,7 +430,7 @@ static unsigned long count_torn_with(struct reader *reader, unsigned long *readi
 	bool whole;
 
 	assert_int_equal(exchrange_watch_open(device, reader->fd, &watcher), 0);
-	for (i = 0, *retries = 0; i < wanted || (*retries < 20 && i < 100 * wanted); i++) {
+	for (i = 0, *retries = 0; i < wanted || (*retries < 20 && i < wanted + 10000000); i++) {
 		for (;;) {
 			sequence = exchrange_watch_read_begin(&watcher);
 			whole = parse(reader);
