@@ -360,7 +360,7 @@ static const struct wrong {
 	{ "a missing b", 1, "missing: no such file", "" },
 	{ ".", 1, ".: is a directory", "name a file" },
 	{ "/dev/null", 1, "/dev/null: is not a regular file", "" },
-	{ "/etc/passwd", 1, "/etc/passwd: there is no back end for", "XFS or a btrfs" },
+	{ "/etc/passwd", 1, "/etc/passwd: there is no back end for", "only for XFS and btrfs" },
 };
 
 static void assert_complains(const char *arguments, const struct wrong *wrong)
