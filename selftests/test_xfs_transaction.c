@@ -7,6 +7,7 @@
  */
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <signal.h>
 #include <stdio.h>
@@ -229,6 +230,182 @@ static void test_row(void **state)
 	close(range.file1_fd);
 	close(range.file2_fd);
 	/* And xfs_repair -n finds nothing. */
+	leave_scratch();
+}
+
+#define CHUNK	(16ull * 1024 * 1024)
+
+/* Where it begins on the disk. */
+static uint64_t place_of(int fd)
+{
+	struct {
+		struct fiemap		map;
+		struct fiemap_extent	extent;
+	} query = { .map = { .fm_length = FIEMAP_MAX_OFFSET, .fm_extent_count = 1 } };
+
+	assert_int_equal(ioctl(fd, FS_IOC_FIEMAP, &query), 0);
+	assert_int_equal(query.map.fm_mapped_extents, 1);
+	return query.extent.fe_physical;
+}
+
+static uint64_t bytes_of_ag(void)
+{
+	struct outcome outcome = run_and_keep("xfs_info " SCRATCH
+					      " | sed -n 's/.* agsize=\\([0-9]*\\) .*/\\1/p'");
+	uint64_t blocks = 0;
+
+	assert_int_equal(sscanf(outcome.out, "%" SCNu64, &blocks), 1);
+	drop_outcome(&outcome);
+	return blocks * BLOCK;
+}
+
+/* Takes @size bytes more of the file system; in which AG, or -1 where there are no more. */
+static int take(const char *name, uint64_t size, uint64_t ag_bytes)
+{
+	int fd = open_path(path_of(name), O_RDWR | O_CREAT), ag = -1;
+
+	if (fallocate(fd, 0, 0, size) == 0)
+		ag = place_of(fd) / ag_bytes;
+	close(fd);
+	return ag;
+}
+
+/* What XFS keeps for itself, too. */
+static void take_rest(void)
+{
+	int fd = open_path(path_of("rest"), O_RDWR | O_CREAT);
+	uint64_t end = 0, step;
+
+	assert_int_equal(run("xfs_io -x -c 'resblks 1' " SCRATCH " >/dev/null"), 0);
+	for (step = CHUNK / 2; step >= BLOCK; step /= 2)
+		while (fallocate(fd, 0, end, step) == 0)
+			end += step;
+	assert_int_equal(fsync(fd), 0);
+	close(fd);
+}
+
+/* All but two chunks of AG @free. */
+static void fill_but(int free)
+{
+	uint64_t ag_bytes = bytes_of_ag();
+	char name[32], there[2][32];
+	unsigned int count = 0, i;
+	int ag = 0;
+
+	for (i = 0; ag >= 0; i++) {
+		snprintf(name, sizeof(name), "fill%u", i);
+		ag = take(name, CHUNK, ag_bytes);
+		if (ag == free && count < COUNT(there))
+			strcpy(there[count++], name);
+	}
+	take_rest();
+	assert_int_equal(count, COUNT(there));
+	for (i = 0; i < COUNT(there); i++)
+		assert_int_equal(unlink(path_of(there[i])), 0);
+	assert_int_equal(run("sync -f " SCRATCH), 0);
+}
+
+/*
+ * The maps grow, by blocks of the one AG that has the space: before or behind those of the
+ * files, which are full.  Reverse mappings lock the files' AGs, so they change in place
+ * where no AG before them is needed after that.
+ */
+static void exchange_with_space_in(int ag, const struct row *row)
+{
+	struct exchrange_range range = {
+		.length		= 2ull * row->teeth * BLOCK,
+		.flags		= row->flags,
+	};
+	struct use use;
+	int i, last;
+
+	enter_scratch(kind->mkfs, "defaults");
+	make_row(row, &range);
+	last = ag_of(range.file1_fd);
+	if (last < (int)ag_of(range.file2_fd))
+		last = ag_of(range.file2_fd);
+	fill_but(ag);
+	for (i = 0; i < 2; i++) {
+		use = exchange_traced(&range);
+		assert_inside(&use, row->name);
+		if (i == 0) {
+			assert_true(use.blocks_used > 0);
+			assert_int_equal(use.rmaps > 0, has_rmapbt() && ag >= last &&
+					 row->in_place != NONE);
+		}
+	}
+	close(range.file1_fd);
+	close(range.file2_fd);
+	leave_scratch();
+}
+
+static void test_space_in_one_ag(void **state)
+{
+	static const struct row growing[] = {
+		{ "pages out of one extent",
+		  { { }, { SHAPE_PLAIN, 900 * BLOCK } }, 300,
+		  EXCHRANGE_FILE1_WRITTEN, NONE },
+		{ "scattered files of two sizes",
+		  { { SHAPE_SCATTERED, 1000 * BLOCK }, { SHAPE_PREALLOCATED, 500 * BLOCK } },
+		  0, EXCHRANGE_TO_EOF, SOME, .two_ags = true },
+	};
+	unsigned int i;
+	int ag;
+
+	(void)state;
+	for (i = 0; i < COUNT(growing); i++)
+		for (ag = 0; ag < 4; ag++)
+			exchange_with_space_in(ag, &growing[i]);
+}
+
+/* 16 blocks in each AG, beside what an AG keeps for itself: XFS has a directory in each. */
+static void leave_little_space(void)
+{
+	uint64_t ag_bytes = bytes_of_ag();
+	bool ags[4] = { };
+	char name[32];
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		snprintf(name, sizeof(name), "little%d", i);
+		assert_int_equal(mkdir(path_of(name), 0700), 0);
+		strcat(name, "/file");
+		ags[take(name, 16 * BLOCK, ag_bytes)] = true;
+	}
+	assert_true(ags[0] && ags[1] && ags[2] && ags[3]);
+	take_rest();
+	assert_int_equal(run("rm " SCRATCH "/little*/file && sync -f " SCRATCH), 0);
+}
+
+/* Together enough, but in no AG: the maps of an exchange grow in one. */
+static void test_no_ag_with_enough_space(void **state)
+{
+	static const struct row row = {
+		.spec	= { { }, { SHAPE_PLAIN, 900 * BLOCK } },
+		.teeth	= 300,
+	};
+	struct exchrange_range range = {
+		.length		= 2ull * row.teeth * BLOCK,
+		.flags		= EXCHRANGE_FILE1_WRITTEN,
+	};
+	struct picture before[2];
+
+	(void)state;
+	enter_scratch(kind->mkfs, "defaults");
+	make_row(&row, &range);
+	leave_little_space();
+	before[0] = take_picture(range.file1_fd);
+	before[1] = take_picture(range.file2_fd);
+	assert_int_equal(device_exchange(&range), ENOSPC);
+	assert_unchanged(&before[0], range.file1_fd);
+	assert_unchanged(&before[1], range.file2_fd);
+	/* XFS has not got to it yet. */
+	assert_int_equal(unlink(path_of("rest")), 0);
+	assert_int_equal(device_exchange(&range), 0);
+	drop_picture(&before[0]);
+	drop_picture(&before[1]);
+	close(range.file1_fd);
+	close(range.file2_fd);
 	leave_scratch();
 }
 
@@ -488,6 +665,8 @@ static void test_quotas_are_those_of_a_quotacheck(void **state)
 int main(int argc, char **argv)
 {
 	static const struct CMUnitTest others[] = {
+		cmocka_unit_test(test_space_in_one_ag),
+		cmocka_unit_test(test_no_ag_with_enough_space),
 		cmocka_unit_test(test_longer_reverse_mappings),
 		cmocka_unit_test(test_at_once_in_two_ags),
 		cmocka_unit_test(test_more_than_the_log_holds),

@@ -243,11 +243,16 @@ static int remove_privileges(const struct xfs_exchange *exchange)
 	return error;
 }
 
-/* Speculative preallocations of its owner's other files count for a quota, too. */
-static int free_quota(const struct xfs_exchange *exchange)
+/*
+ * Speculative preallocations take space, and count for their owner's quota; files without a
+ * name have theirs until XFS gets to it.  As in XFS itself: this waits for no file that
+ * somebody has locked.
+ */
+static int free_space(const struct xfs_exchange *exchange, int error)
 {
-	return xfs_blockgc_free_quota(exchange->pieces.ip[0], 0) ?:
-	       xfs_blockgc_free_quota(exchange->pieces.ip[1], 0);
+	error = error == -ENOSPC ? xfs_blockgc_flush_all(exchange->mp) : 0;
+	return error ?: xfs_blockgc_free_quota(exchange->pieces.ip[0], 0) ?:
+			xfs_blockgc_free_quota(exchange->pieces.ip[1], 0);
 }
 
 /*
@@ -285,7 +290,7 @@ static int exchange_space(struct xfs_exchange *exchange, bool planned)
 			error = flush_all(exchange) ?: -EAGAIN;
 		if ((error == -EDQUOT || error == -ENOSPC) && !freed) {
 			freed = true;
-			error = free_quota(exchange) ?: -EAGAIN;
+			error = free_space(exchange, error) ?: -EAGAIN;
 		}
 		if (error != -EAGAIN)
 			return error;
@@ -316,6 +321,15 @@ static void settle_ends(const struct xfs_exchange *exchange)
 		truncate_pagecache(inode_of(exchange, i), exchange->new_size[i]);
 }
 
+static int plan(struct xfs_exchange *exchange)
+{
+	int error = xfs_exchange_plan(exchange);
+
+	if (error == -ENOSPC)
+		error = free_space(exchange, error) ?: xfs_exchange_plan(exchange);
+	return error;
+}
+
 /* Everything is checked, flushed and locked. */
 static int exchange_locked(struct xfs_exchange *exchange)
 {
@@ -326,7 +340,7 @@ static int exchange_locked(struct xfs_exchange *exchange)
 		error = prepare_end(exchange, i);
 	/* What the exchange needs is asked for before the privileges go. */
 	if (!error)
-		error = xfs_exchange_plan(exchange);
+		error = plan(exchange);
 	planned = !error;
 	if (error == -EAGAIN)
 		error = 0;
