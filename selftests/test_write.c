@@ -32,18 +32,14 @@ static void check(const char *script)
 	assert_int_equal(run("cd " FOLDER " && { %s\n}", mount_point, script), 0);
 }
 
-/* A script that must end with @status, print nothing, and say the two texts. */
 static void assert_complains(const char *script, int status, const char *text1,
 			     const char *text2)
 {
+	const struct wrong wrong = { script, status, text1, text2 };
 	struct outcome outcome = run_and_keep("cd " FOLDER " && { %s\n}",
 					      mount_point, script);
 
-	if (!strstr(outcome.err, text1) || !strstr(outcome.err, text2))
-		fail_msg("%s: says %s", script, outcome.err);
-	assert_string_equal(outcome.out, "");
-	assert_int_equal(outcome.status, status);
-	drop_outcome(&outcome);
+	assert_complaint(&outcome, &wrong);
 }
 
 /* --- write ---------------------------------------------------------------------- */
@@ -408,12 +404,7 @@ static void test_file_size_limit(void **state)
 
 /* --- wrong ------------------------------------------------------------------------- */
 
-static const struct wrong {
-	const char *arguments;
-	int status;
-	const char *text1;
-	const char *text2;
-} wrongs[] = {
+static const struct wrong wrongs[] = {
 	{ "write", 2, "write takes one file, not 0", "usage: exchrange write" },
 	{ "write f f", 2, "write takes one file, not 2", "--help" },
 	{ "write -", 2, "'-' is no file to write", "./-" },

@@ -738,3 +738,13 @@ void drop_outcome(struct outcome *outcome)
 	free(outcome->out);
 	free(outcome->err);
 }
+
+void assert_complaint(struct outcome *outcome, const struct wrong *wrong)
+{
+	if (!strstr(outcome->err, wrong->text1) || !strstr(outcome->err, wrong->text2))
+		fail_msg("%s: says %s", wrong->arguments, outcome->err);
+	assert_non_null(strstr(outcome->err, "exchrange: "));
+	assert_string_equal(outcome->out, "");
+	assert_int_equal(outcome->status, wrong->status);
+	drop_outcome(outcome);
+}

@@ -207,4 +207,14 @@ struct outcome run_and_keep(const char *format, ...)
 	__attribute__((format(printf, 1, 2)));
 void drop_outcome(struct outcome *outcome);
 
+/* How the command is called wrong, what it ends with, and what it says among other things. */
+struct wrong {
+	const char	*arguments;
+	int		status;
+	const char	*text1, *text2;
+};
+
+/* Fails where it did not, or printed something; drops @outcome. */
+void assert_complaint(struct outcome *outcome, const struct wrong *wrong);
+
 #endif /* SELFTESTS_COMMON_H */

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Exchanges beside everything else that btrfs can do: snapshots, reflinks, dedupe,
- * defragmentation, balance, scrub, send, quotas, freezing, other writers.  A pair is
- * always whole: one file of it is all 'a', the other all 'b'.
+ * Exchanges beside everything else that the file system can do: reflinks, dedupe,
+ * defragmentation, freezing, growing, discarding, other writers; on btrfs snapshots, balance,
+ * scrub, send and quotas too.  A pair is always whole: one file of it is all 'a', the
+ * other all 'b'.
  */
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -20,6 +21,79 @@
 
 #define BLOCKS	64u
 #define SIZE	(BLOCKS * BLOCK)
+
+/* What the shell does beside the storm, and where the second file lies. */
+struct row {
+	const char	*name;
+	enum { BOTH, BTRFS, XFS } on;
+	const char	*options;
+	const char	*before;
+	const char	*path2;
+	const char	*beside;	/* in the file system's root */
+	bool		small;		/* as it is made */
+};
+
+static const struct row rows[] = {
+	{ "freezing", BOTH, "defaults", "true", "two/b",
+	  "for i in $(seq 10); do fsfreeze -f . && sleep 0.1 && fsfreeze -u . || exit; done" },
+	{ "fsyncs and syncs", BOTH, "defaults", "true", "two/b",
+	  "for i in $(seq 40); do echo $i >one/other && sync one/other && sync -f . &&"
+	  " sync one/a two/b || exit; done" },
+	{ "memory that gets short", BOTH, "defaults", "true", "two/b",
+	  "for i in $(seq 20); do echo 3 >/proc/sys/vm/drop_caches; sleep 0.05; done" },
+	{ "space that comes and goes", BOTH, "defaults", "true", "two/b",
+	  "for i in $(seq 10); do touch one/space && fallocate -l 1m -n one/space &&"
+	  " for j in $(seq 20); do head -c 64k /dev/zero >two/$j; done && sync -f . &&"
+	  " rm two/[0-9]* one/space || exit; done" },
+
+	{ "balance", BTRFS, "defaults", "true", "two/b",
+	  "for i in 1 2 3; do btrfs -q balance start --full-balance . || exit; done" },
+	{ "balance, of pairs in one subvolume", BTRFS, "defaults",
+	  "true", "one/b", "btrfs -q balance start --full-balance ." },
+	{ "scrub", BTRFS, "defaults", "true", "two/b",
+	  "for i in 1 2 3 4 5; do btrfs scrub start -B . || exit; done" },
+	{ "defragmentation", BTRFS, "autodefrag", "true", "two/b",
+	  "for i in $(seq 40); do btrfs filesystem defragment -f one/a two/b || exit; done" },
+	{ "compressing defragmentation", BTRFS, "defaults", "true", "two/b",
+	  "for i in $(seq 20); do btrfs filesystem defragment -f -czstd one/a || exit; done" },
+	{ "send", BTRFS, "defaults", "true", "one/b",
+	  "for i in $(seq 5); do btrfs -q subvolume snapshot -r one sent$i &&"
+	  " btrfs -q send sent$i >/tmp/stream || exit; done" },
+	{ "resize and discard", BTRFS, "discard=sync", "true", "two/b",
+	  "for i in 1 2 3; do btrfs -q filesystem resize 1500m . && fstrim . &&"
+	  " btrfs -q filesystem resize max . || exit; done" },
+	/* Two metadata chunks on 2 GiB: balance may have to be told again (ENOSPC). */
+	{ "a device more and less", BTRFS, "defaults", "true", "two/b",
+	  "again() { for i in 1 2 3 4 5 6 7 8; do \"$@\" && return; done; false; };"
+	  " btrfs -q device add -f $SCRATCH_DEV2 . &&"
+	  " again btrfs -q balance start -dconvert=raid1 -mconvert=raid1 . &&"
+	  " again btrfs -q balance start -dconvert=single -mconvert=dup -f . &&"
+	  " again btrfs -q device remove $SCRATCH_DEV2 ." },
+
+	{ "growing", XFS, "defaults", "true", "two/b",
+	  "for i in 400 500 600 700; do xfs_growfs -D $((i * 1024 * 1024 /"
+	  " $(stat -f -c %S .))) . >/dev/null || exit; done", .small = true },
+	{ "discarding", XFS, "discard", "true", "two/b",
+	  "for i in $(seq 10); do head -c 1m /dev/zero >one/space && sync one/space &&"
+	  " rm one/space && fstrim . || exit; done" },
+	/* It leaves alone what changes meanwhile: that it says so is no failure. */
+	{ "defragmentation", XFS, "defaults", "true", "two/b",
+	  "for i in $(seq 20); do xfs_fsr one/a two/b; done; true" },
+	{ "reverse mappings that are read", XFS, "defaults", "true", "two/b",
+	  "for i in $(seq 40); do xfs_io -c fsmap . >/dev/null || exit; done" },
+	{ "owners that change", XFS, "uquota,gquota,pquota", "true", "two/b",
+	  "for i in $(seq 40); do chown $i:$((i + 1)) one/a && chown $((41 - i)) two/b &&"
+	  " xfs_io -c \"chproj $i\" one/a || exit; done" },
+};
+
+/* A pair in two places, and in one. */
+static const struct row apart = {
+	.options = "defaults", .before = "true", .path2 = "two/b",
+};
+
+static const struct row together = {
+	.options = "defaults", .before = "true", .path2 = "one/b",
+};
 
 /* A pair that a thread exchanges without a pause. */
 struct storm {
@@ -134,17 +208,21 @@ static void end_what_goes_on(void)
 	close(storm->fd[1]);
 }
 
-/* Subvolumes one and two on a new file system, and a pair in both or in the first. */
-static void start_storm(struct storm *storm, const char *options,
-			const char *before, const char *path2)
+/*
+ * Two subvolumes, or on XFS directories, whose files are in AGs of their own, on a new
+ * file system; and a pair in both or in the first.
+ */
+static void start_storm(struct storm *storm, const struct row *row)
 {
+	const char *make = is_btrfs() ? "btrfs -q subvolume create" : "mkdir";
+
 	end_what_goes_on();
 	memset(storm, 0, sizeof(*storm));
-	enter_scratch(kind->mkfs, options);
-	assert_int_equal(run("cd " SCRATCH " && btrfs -q subvolume create one"
-			     " && btrfs -q subvolume create two && %s", before), 0);
+	enter_scratch(row->small ? kind->mkfs_small : kind->mkfs, row->options);
+	assert_int_equal(run("cd " SCRATCH " && %s one && %s two && %s", make, make,
+			     row->before), 0);
 	storm->fd[0] = make_letters("one/a", 'a');
-	storm->fd[1] = make_letters(path2, 'b');
+	storm->fd[1] = make_letters(row->path2, 'b');
 	begin_exchanges(storm);
 }
 
@@ -162,7 +240,8 @@ static void stop_storm(struct storm *storm)
 static void end_storm(struct storm *storm)
 {
 	stop_storm(storm);
-	assert_int_equal(run("btrfs scrub start -B " SCRATCH), 0);
+	if (is_btrfs())
+		assert_int_equal(run("btrfs scrub start -B " SCRATCH), 0);
 	leave_scratch();
 }
 
@@ -177,52 +256,12 @@ static void assert_exchanges_go_on(struct storm *storm)
 	assert_true(storm->exchanges >= seen + 3);
 }
 
-/* What the shell does beside the storm, and where the second file lies. */
-static const struct row {
-	const char *name;
-	const char *options;
-	const char *before;
-	const char *path2;
-	const char *beside;	/* in the file system's root */
-} rows[] = {
-	{ "balance", "defaults", "true", "two/b",
-	  "for i in 1 2 3; do btrfs -q balance start --full-balance . || exit; done" },
-	{ "balance, of pairs in one subvolume", "defaults",
-	  "true", "one/b", "btrfs -q balance start --full-balance ." },
-	{ "scrub", "defaults", "true", "two/b",
-	  "for i in 1 2 3 4 5; do btrfs scrub start -B . || exit; done" },
-	{ "defragmentation", "autodefrag", "true", "two/b",
-	  "for i in $(seq 40); do btrfs filesystem defragment -f one/a two/b || exit; done" },
-	{ "compressing defragmentation", "defaults", "true", "two/b",
-	  "for i in $(seq 20); do btrfs filesystem defragment -f -czstd one/a || exit; done" },
-	{ "freezing", "defaults", "true", "two/b",
-	  "for i in $(seq 10); do fsfreeze -f . && sleep 0.1 && fsfreeze -u . || exit; done" },
-	{ "send", "defaults", "true", "one/b",
-	  "for i in $(seq 5); do btrfs -q subvolume snapshot -r one sent$i &&"
-	  " btrfs -q send sent$i >/tmp/stream || exit; done" },
-	{ "resize and discard", "discard=sync", "true", "two/b",
-	  "for i in 1 2 3; do btrfs -q filesystem resize 1500m . && fstrim . &&"
-	  " btrfs -q filesystem resize max . || exit; done" },
-	/* Two metadata chunks on 2 GiB: balance may have to be told again (ENOSPC). */
-	{ "a device more and less", "defaults", "true", "two/b",
-	  "again() { for i in 1 2 3 4 5 6 7 8; do \"$@\" && return; done; false; };"
-	  " btrfs -q device add -f $SCRATCH_DEV2 . &&"
-	  " again btrfs -q balance start -dconvert=raid1 -mconvert=raid1 . &&"
-	  " again btrfs -q balance start -dconvert=single -mconvert=dup -f . &&"
-	  " again btrfs -q device remove $SCRATCH_DEV2 ." },
-	{ "fsyncs and syncs", "commit=1", "true", "two/b",
-	  "for i in $(seq 40); do echo $i >one/other && sync one/other && sync -f . &&"
-	  " sync one/a two/b || exit; done" },
-	{ "memory that gets short", "defaults", "true", "two/b",
-	  "for i in $(seq 20); do echo 3 >/proc/sys/vm/drop_caches; sleep 0.05; done" },
-};
-
 static void test_row(void **state)
 {
 	const struct row *row = *state;
 	static struct storm storm;
 
-	start_storm(&storm, row->options, row->before, row->path2);
+	start_storm(&storm, row);
 	assert_exchanges_go_on(&storm);
 	assert_int_equal(run("cd " SCRATCH " && { %s; }", row->beside), 0);
 	assert_exchanges_go_on(&storm);
@@ -238,7 +277,7 @@ static void test_snapshots(void **state)
 	int i;
 
 	(void)state;
-	start_storm(&storm, "defaults", "true", "one/b");
+	start_storm(&storm, &together);
 	join_storm(&storm);
 	assert_int_equal(run("btrfs -q subvolume snapshot " SCRATCH "/one " SCRATCH "/before"),
 			 0);
@@ -298,7 +337,7 @@ static void test_reflinks(void **state)
 	int i, fd;
 
 	(void)state;
-	start_storm(&storm, "defaults", "true", "two/b");
+	start_storm(&storm, &apart);
 	for (i = 0; i < 100; i++) {
 		char letter;
 
@@ -326,7 +365,7 @@ static void test_dedupe(void **state)
 
 	(void)state;
 	assert_non_null(dedupe);
-	start_storm(&storm, "defaults", "true", "two/b");
+	start_storm(&storm, &apart);
 	fd = make_letters("one/third", 'a');
 	for (i = 0; i < 100; i++) {
 		dedupe->src_length = SIZE;
@@ -347,10 +386,13 @@ static void test_dedupe(void **state)
 
 static void test_quota(const char *enable, bool rescan)
 {
+	const struct row row = {
+		.options = "defaults", .before = enable, .path2 = "two/b",
+	};
 	struct outcome before, after;
 	static struct storm storm;
 
-	start_storm(&storm, "defaults", enable, "two/b");
+	start_storm(&storm, &row);
 	/* Unequal sizes, so that usage moves: a third file goes in and out. */
 	assert_int_equal(run("cd " SCRATCH " && head -c 300000 /dev/urandom >two/large"
 			     " && for i in $(seq 21); do exchrange swap one/small two/large 2>/dev/null ||"
@@ -457,6 +499,17 @@ static void assert_last_values(const struct writer *writer)
 	}
 }
 
+/*
+ * Where a direct write meets a page that somebody uses, XFS leaves the old one in the cache,
+ * and the next fsync says EIO, once.
+ */
+static int sync_mixed(int fd)
+{
+	if (fsync(fd) == 0)
+		return 0;
+	return errno == EIO && !is_btrfs() ? fsync(fd) : -1;
+}
+
 static void test_other_writers(void **state)
 {
 	struct writer writers[WRITERS] = { };
@@ -465,7 +518,7 @@ static void test_other_writers(void **state)
 	int i, j;
 
 	(void)state;
-	start_storm(&storm, "defaults", "true", "two/b");
+	start_storm(&storm, &apart);
 	for (i = 0; i < WRITERS; i++) {
 		writers[i].storm = &storm;
 		writers[i].kind = i;
@@ -492,10 +545,11 @@ static void test_other_writers(void **state)
 	assert_int_equal(storm.error, 0);
 	assert_true(storm.exchanges > 0);
 	for (i = 0; i < WRITERS; i++)
-		assert_last_values(&writers[i]);
+		if (i != DIRECT || is_btrfs())
+			assert_last_values(&writers[i]);
 	/* And on the disk. */
 	for (i = 0; i < 2; i++)
-		assert_int_equal(fsync(storm.fd[i]), 0);
+		assert_int_equal(sync_mixed(storm.fd[i]), 0);
 	assert_int_equal(run("echo 3 >/proc/sys/vm/drop_caches"), 0);
 	for (i = 0; i < WRITERS; i++) {
 		assert_last_values(&writers[i]);
@@ -543,7 +597,7 @@ static void test_remount_readonly(void **state)
 	static struct storm storm;
 
 	(void)state;
-	start_storm(&storm, "defaults", "true", "two/b");
+	start_storm(&storm, &apart);
 	assert_int_equal(mount(NULL, SCRATCH, NULL, MS_REMOUNT | MS_RDONLY, NULL),
 			 -1);
 	assert_int_equal(errno, EBUSY);
@@ -555,29 +609,42 @@ static void test_remount_readonly(void **state)
 	leave_scratch();
 }
 
+/* The rows of this kind of file system. */
+static size_t choose_rows(struct row chosen[COUNT(rows)])
+{
+	size_t count = 0, i;
+
+	for (i = 0; i < COUNT(rows); i++)
+		if (rows[i].on == BOTH || (rows[i].on == BTRFS) == is_btrfs())
+			chosen[count++] = rows[i];
+	return count;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct CMUnitTest others[] = {
-		cmocka_unit_test(test_snapshots),
-		cmocka_unit_test(test_snapshot_taken_before_does_not_change),
 		cmocka_unit_test(test_reflinks),
 		cmocka_unit_test(test_dedupe),
+		cmocka_unit_test(test_other_writers),
+		cmocka_unit_test(test_remount_readonly),
+#define ON_BOTH	4
+		cmocka_unit_test(test_snapshots),
+		cmocka_unit_test(test_snapshot_taken_before_does_not_change),
 		cmocka_unit_test(test_quota_groups),
 		cmocka_unit_test(test_simple_quotas),
-		cmocka_unit_test(test_other_writers),
 		cmocka_unit_test(test_readonly_subvolume_is_erofs),
-		cmocka_unit_test(test_remount_readonly),
 	};
-	static const struct table table = {
+	static struct row chosen[COUNT(rows)];
+	struct table table = {
 		.group		= "beside",
-		.rows		= rows,
-		.row_size	= sizeof(rows[0]),
-		.row_count	= COUNT(rows),
+		.rows		= chosen,
+		.row_size	= sizeof(chosen[0]),
 		.test		= test_row,
 		.others		= others,
-		.other_count	= COUNT(others),
 	};
 
 	start(argc, argv);
+	table.row_count = choose_rows(chosen);
+	table.other_count = is_btrfs() ? COUNT(others) : ON_BOTH;
 	return run_table(&table);
 }
