@@ -288,20 +288,22 @@ static void take_rest(void)
 static void fill_but(int free)
 {
 	uint64_t ag_bytes = bytes_of_ag();
-	char name[32], there[2][32];
-	unsigned int count = 0, i;
+	unsigned int there[2], count = 0, i;
+	char name[32];
 	int ag = 0;
 
 	for (i = 0; ag >= 0; i++) {
 		snprintf(name, sizeof(name), "fill%u", i);
 		ag = take(name, CHUNK, ag_bytes);
 		if (ag == free && count < COUNT(there))
-			strcpy(there[count++], name);
+			there[count++] = i;
 	}
 	take_rest();
 	assert_int_equal(count, COUNT(there));
-	for (i = 0; i < COUNT(there); i++)
-		assert_int_equal(unlink(path_of(there[i])), 0);
+	for (i = 0; i < COUNT(there); i++) {
+		snprintf(name, sizeof(name), "fill%u", there[i]);
+		assert_int_equal(unlink(path_of(name)), 0);
+	}
 	assert_int_equal(run("sync -f " SCRATCH), 0);
 }
 

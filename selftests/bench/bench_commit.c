@@ -8,8 +8,9 @@
  * 1 to 256 pages scattered over a file of 64 MiB, which has an extent a page or is of one.
  * The pages are written to a staging file, and that is exchanged for the file with
  * FILE1_WRITTEN and DSYNC.  The staging file is a new one for each commit, which hits other
- * pages each time, or the one of the commit before, which hit the same.  Then whole files
- * of many extents, with TO_EOF and DSYNC.
+ * pages each time, or the one of the commit before, which hit the same.  Beside these, an
+ * fsync of the staging file and no exchange: what a commit cannot do without.  Then whole
+ * files of many extents, with TO_EOF and DSYNC.
  *
  * Prints medians: the time and the flushes until the commit is durable; the KiB that are
  * written until then and by a sync after it, since XFS's own ioctl leaves most of its chain
@@ -33,10 +34,12 @@
 #define STRIDE		8
 #define MOST		256
 
-enum { OURS, XFS_OWN, DOUBLE_WRITE, WAYS };
+enum { OURS, XFS_OWN, DOUBLE_WRITE, NO_EXCHANGE, WAYS };
 
-static const char * const targets[WAYS] = { "target1", "target2", "target3" };
-static const char * const stagings[WAYS] = { "staging1", "staging2", "staging3" };
+static const char * const targets[WAYS] = { "target1", "target2", "target3", "target4" };
+static const char * const stagings[WAYS] = {
+	"staging1", "staging2", "staging3", "staging4",
+};
 static const unsigned int page_counts[] = { 1, 4, 16, 64, MOST };
 static const unsigned int extent_counts[] = { 1000, 5000, 10000 };
 
@@ -193,6 +196,11 @@ static void write_and_exchange(const struct files *files, const unsigned int *pa
 
 	for (i = 0; i < count; i++)
 		write_page(files->staging, pages[i]);
+	if (way == NO_EXCHANGE) {
+		if (fsync(files->staging))
+			err(1, "fsync");
+		return;
+	}
 	error = way == OURS ? device_exchange(&range) : xfs_exchange(&range);
 	if (error)
 		errx(1, "exchange: %s", strerror(error));
@@ -236,7 +244,7 @@ static void print_costs(const char *what, struct cost costs[WAYS][ROUNDS],
 			unsigned int rounds, int ways)
 {
 	static const char * const names[] = {
-		"transaction", "XFS's own", "double write",
+		"transaction", "XFS's own", "double write", "fsync alone",
 	};
 	struct cost middle[WAYS] = { };
 	int way;
@@ -250,7 +258,8 @@ static void print_costs(const char *what, struct cost costs[WAYS][ROUNDS],
 	}
 	printf(" %.1f times faster than XFS's own", middle[XFS_OWN].ms / middle[OURS].ms);
 	if (ways == WAYS)
-		printf(", %.2f of a double write's KiB",
+		printf(" and %.1f at most, %.2f of a double write's KiB",
+		       middle[XFS_OWN].ms / middle[NO_EXCHANGE].ms,
 		       middle[OURS].sectors / middle[DOUBLE_WRITE].sectors);
 	putchar('\n');
 	fflush(stdout);
