@@ -451,12 +451,13 @@ static void test_longer_reverse_mappings(void **state)
 			     mount_point, mount_point), 0);
 }
 
-/* Until it is stopped: space in two AGs is taken and given back. */
-static void keep_allocating(void)
+/* Until it is stopped: space is taken and given back where @row has its files. */
+static void keep_allocating(const struct row *row)
 {
 	int fd[2] = {
 		open_path(path_of("first/space"), O_RDWR | O_CREAT),
-		open_path(path_of("second/space"), O_RDWR | O_CREAT),
+		open_path(path_of(row->two_ags ? "second/space" : "first/space2"),
+			  O_RDWR | O_CREAT),
 	};
 	unsigned int i;
 
@@ -466,6 +467,7 @@ static void keep_allocating(void)
 			_exit(1);
 }
 
+/* So often that it ends as it began. */
 static void exchange_often(const struct exchrange_range *range)
 {
 	unsigned int i;
@@ -476,45 +478,109 @@ static void exchange_often(const struct exchrange_range *range)
 	_exit(0);
 }
 
+/* A pair that a process of its own exchanges. */
+struct pair {
+	struct exchrange_range	range;
+	struct picture		before[2];
+	pid_t			process;
+};
+
+static void begin_pair(struct pair *pair, const struct row *row)
+{
+	pair->range = (struct exchrange_range) {
+		.length		= 2ull * row->teeth * BLOCK,
+		.flags		= row->flags,
+	};
+	make_row(row, &pair->range);
+	/* The files of each pair keep their blocks: their names go. */
+	assert_int_equal(run("rm " SCRATCH "/first/file1 " SCRATCH "/%s/file2",
+			     row->two_ags ? "second" : "first"), 0);
+	pair->before[0] = take_picture(pair->range.file1_fd);
+	pair->before[1] = take_picture(pair->range.file2_fd);
+}
+
+static void turn_round(struct pair *pair)
+{
+	const struct picture before = pair->before[0];
+	int fd = pair->range.file1_fd;
+
+	pair->range.file1_fd = pair->range.file2_fd;
+	pair->range.file2_fd = fd;
+	pair->before[0] = pair->before[1];
+	pair->before[1] = before;
+}
+
+static void end_pair(struct pair *pair)
+{
+	int fd[2] = { pair->range.file1_fd, pair->range.file2_fd };
+	struct picture after;
+	int i, status;
+
+	assert_int_equal(waitpid(pair->process, &status, 0), pair->process);
+	assert_int_equal(status, 0);
+	for (i = 0; i < 2; i++) {
+		after = take_picture(fd[i]);
+		assert_true(same_bytes(&pair->before[i], &after));
+		assert_true(same_blocks(&pair->before[i], &after));
+		drop_picture(&after);
+		drop_picture(&pair->before[i]);
+		close(fd[i]);
+	}
+}
+
+static void exchange_at_once(const struct row *row)
+{
+	struct pair pairs[4] = { };
+	size_t i;
+	int status;
+	pid_t other;
+
+	enter_scratch(kind->mkfs, "defaults");
+	for (i = 0; i < COUNT(pairs); i++) {
+		begin_pair(&pairs[i], row);
+		/* Where the sides are alike, in both directions. */
+		if (row->two_ags && i % 2)
+			turn_round(&pairs[i]);
+		pairs[i].process = fork();
+		if (pairs[i].process == 0)
+			exchange_often(&pairs[i].range);
+	}
+	other = fork();
+	if (other == 0)
+		keep_allocating(row);
+	for (i = 0; i < COUNT(pairs); i++)
+		end_pair(&pairs[i]);
+	assert_int_equal(waitpid(other, &status, WNOHANG), 0);
+	kill(other, SIGKILL);
+	waitpid(other, &status, 0);
+	leave_scratch();
+}
+
 /* Each locks both AGs, and so does each allocation that finds the first one full. */
 static void test_at_once_in_two_ags(void **state)
 {
 	static const struct row row = {
 		.spec		= { { SHAPE_SCATTERED, 100 * BLOCK },
 				    { SHAPE_SCATTERED, 100 * BLOCK } },
+		.flags		= EXCHRANGE_TO_EOF,
 		.two_ags	= true,
 	};
-	struct exchrange_range range = { .flags = EXCHRANGE_TO_EOF };
-	pid_t children[4];
-	int i, status;
 
 	(void)state;
-	enter_scratch(kind->mkfs, "defaults");
-	for (i = 0; i < 3; i++) {
-		struct exchrange_range pair = { };
+	exchange_at_once(&row);
+}
 
-		make_row(&row, &pair);
-		/* The files of each pair keep their blocks: their names go. */
-		assert_int_equal(run("rm " SCRATCH "/first/file1 " SCRATCH "/second/file2"), 0);
-		range.file1_fd = i % 2 ? pair.file2_fd : pair.file1_fd;
-		range.file2_fd = i % 2 ? pair.file1_fd : pair.file2_fd;
-		children[i] = fork();
-		if (children[i] == 0)
-			exchange_often(&range);
-		close(pair.file1_fd);
-		close(pair.file2_fd);
-	}
-	children[3] = fork();
-	if (children[3] == 0)
-		keep_allocating();
-	for (i = 0; i < 3; i++) {
-		assert_int_equal(waitpid(children[i], &status, 0), children[i]);
-		assert_int_equal(status, 0);
-	}
-	assert_int_equal(waitpid(children[3], &status, WNOHANG), 0);
-	kill(children[3], SIGKILL);
-	waitpid(children[3], &status, 0);
-	leave_scratch();
+/* Each takes blocks for the maps from the same AG, and gives them back to it. */
+static void test_at_once_in_one_ag(void **state)
+{
+	static const struct row row = {
+		.spec		= { { }, { SHAPE_PLAIN, 900 * BLOCK } },
+		.teeth		= 300,
+		.flags		= EXCHRANGE_FILE1_WRITTEN,
+	};
+
+	(void)state;
+	exchange_at_once(&row);
 }
 
 #define TOO_MANY	20000
@@ -671,6 +737,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_no_ag_with_enough_space),
 		cmocka_unit_test(test_longer_reverse_mappings),
 		cmocka_unit_test(test_at_once_in_two_ags),
+		cmocka_unit_test(test_at_once_in_one_ag),
 		cmocka_unit_test(test_more_than_the_log_holds),
 		cmocka_unit_test(test_10000_extents),
 		cmocka_unit_test(test_a_clone_that_was_cut),
