@@ -150,7 +150,16 @@ static void open_files(struct files *files)
 	for (way = 0; way < WAYS; way++) {
 		files[way].target = open_path(path_of(targets[way]), O_RDWR);
 		files[way].log = open_path(path_of("log"), O_RDWR);
-		files[way].staging = open_new(stagings[way], PAGES);
+		files[way].staging = open_path(path_of(stagings[way]), O_RDWR);
+	}
+}
+
+static void make_stagings(struct files *files)
+{
+	int way;
+
+	for (way = 0; way < WAYS; way++) {
+		close(open_new(stagings[way], PAGES));
 		shuffle(&files[way]);
 	}
 }
@@ -272,10 +281,15 @@ static void measure_pages(struct files *files, const char *form, unsigned int co
 	char what[128];
 	int round, way;
 
+	make_stagings(files);
 	open_files(files);
-	/* The first of the reused ones writes its pages for the first time. */
-	for (way = 0; way < WAYS && reused; way++)
-		commit_pages(&files[way], count, way, reused);
+	if (reused) {
+		/* The first one writes its pages for the first time. */
+		for (way = 0; way < WAYS; way++)
+			commit_pages(&files[way], count, way, reused);
+		close_files(files);
+		open_files(files);
+	}
 	for (round = 0; round < ROUNDS; round++)
 		for (way = 0; way < WAYS; way++)
 			costs[way][round] = commit_pages(&files[way], count, way,
