@@ -89,7 +89,7 @@ static const struct row {
 	  { .file1_offset = BLOCK, .length = 20 * BLOCK } },
 	{ "START_COMMIT", START_COMMIT, CHANGES_NONE | FRUGAL,
 	  { { SHAPE_PLAIN, 2 * BLOCK }, { SHAPE_PLAIN, 2 * BLOCK } } },
-	{ "START_COMMIT, dirty pages", START_COMMIT, CHANGES_NONE | DIRTY,
+	{ "START_COMMIT, dirty pages", START_COMMIT, CHANGES_NONE | DIRTY | FRUGAL,
 	  { { SHAPE_PLAIN, 2 * BLOCK }, { SHAPE_PLAIN, 2 * BLOCK } } },
 	{ "COMMIT", COMMIT, 0,
 	  { { SHAPE_PLAIN, 2 * BLOCK }, { SHAPE_PLAIN, 2 * BLOCK } },
