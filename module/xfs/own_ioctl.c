@@ -145,6 +145,9 @@ static int read_geometry(struct file *file, struct xfs_geometry *geometry)
 	if (!error &&
 	    copy_from_user(geometry, (void __user *)page, sizeof(*geometry)))
 		error = -EFAULT;
+	/* The page may be written to, so there was none. */
+	if (error == -EFAULT)
+		error = -ENOMEM;
 
 	/* Fails for a caller that is being killed: the page goes with it. */
 	vm_munmap(page, PAGE_SIZE);
