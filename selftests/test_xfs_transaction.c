@@ -288,7 +288,7 @@ static void take_rest(void)
 static void fill_but(int free)
 {
 	uint64_t ag_bytes = bytes_of_ag();
-	unsigned int there[2], count = 0, i;
+	unsigned int there[2] = { }, count = 0, i;
 	char name[32];
 	int ag = 0;
 
