@@ -309,14 +309,13 @@ static void test_other_file_systems(void **state)
 /* overlayfs over it is overlayfs: its file is not the file below. */
 static void test_overlayfs(void **state)
 {
-	char *under = strdup(path_of("overlay"));
+	char *under;
 
 	(void)state;
 	/* The debug kernel has none. */
-	if (run("modprobe overlay")) {
-		free(under);
+	if (run("modprobe overlay"))
 		skip();
-	}
+	under = strdup(path_of("overlay"));
 	assert_int_equal(run("mkdir -p %s/lower %s/upper %s/work " SCRATCH
 			     " && mount -t overlay overlay -o lowerdir=%s/lower,upperdir=%s/upper,workdir=%s/work "
 			     SCRATCH, under, under, under, under, under, under),
