@@ -14,7 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common.h"
@@ -653,6 +655,143 @@ static void test_10000_extents(void **state)
 	close(range.file2_fd);
 }
 
+/* A block of a map's tree has a header, and records of 16 bytes. */
+#define LEAF_RECORDS(block_size)	(((block_size) - 72) / 16)
+
+/* file2 gets a record more than so many full leaves hold; returns the blocks that took. */
+static uint64_t exchange_behind_full_leaves(unsigned int leaves)
+{
+	static const struct file_spec page = { SHAPE_PLAIN, BLOCK };
+	struct exchrange_range range = { .length = BLOCK };
+	struct statvfs vfs;
+	struct use use;
+	unsigned int leaf;
+
+	enter_scratch(kind->mkfs, "defaults");
+	assert_int_equal(statvfs(SCRATCH, &vfs), 0);
+	leaf = LEAF_RECORDS(vfs.f_bsize);
+	range.file1_fd = make_file("file1", page, 1);
+	range.file2_fd = make_comb("file2", leaves * leaf - leaf / 2, 'c');
+	/* A hole in a leaf that has full ones on both sides. */
+	range.file2_offset = (2ull * (leaves / 2) * leaf + 1) * BLOCK;
+	use = exchange_traced(&range);
+	assert_inside(&use, "a root without room");
+	close(range.file1_fd);
+	close(range.file2_fd);
+	leave_scratch();
+	return use.blocks_used;
+}
+
+/*
+ * One record more takes a block for the leaf and, where the root of the map's tree is full,
+ * another for what was the root.  In an inode of 512 bytes there is room for 20 leaves, or
+ * for 11 where Linux keeps the rest for a security module's attribute.
+ */
+static void test_root_without_room(void **state)
+{
+	uint64_t blocks11 = exchange_behind_full_leaves(11);
+	uint64_t blocks20 = exchange_behind_full_leaves(20);
+
+	(void)state;
+	assert_int_equal(blocks11 + blocks20, 3);
+}
+
+#define SMALL_BLOCK	1024ull
+#define MOST_TEETH	(20 * LEAF_RECORDS(SMALL_BLOCK))
+
+/* Every second block of a file, and what it reads as. */
+struct small_comb {
+	int	fd;
+	uint8_t	bytes[2 * MOST_TEETH * SMALL_BLOCK];
+};
+
+static struct small_comb *make_small_comb(const char *name, unsigned int teeth,
+					  uint8_t byte)
+{
+	struct small_comb *comb = calloc(1, sizeof(*comb));
+	unsigned int i;
+
+	assert_non_null(comb);
+	comb->fd = make_file(name, (struct file_spec) { }, 0);
+	assert_int_equal(ftruncate(comb->fd, sizeof(comb->bytes)), 0);
+	for (i = 0; i < teeth; i++) {
+		uint64_t offset = 2 * i * SMALL_BLOCK;
+
+		memset(comb->bytes + offset, byte, SMALL_BLOCK);
+		assert_int_equal(pwrite(comb->fd, comb->bytes + offset, SMALL_BLOCK,
+					offset), SMALL_BLOCK);
+	}
+	assert_int_equal(fsync(comb->fd), 0);
+	return comb;
+}
+
+static void end_small_comb(struct small_comb *comb)
+{
+	uint8_t *bytes = malloc(sizeof(comb->bytes));
+
+	assert_non_null(bytes);
+	assert_int_equal(posix_fadvise(comb->fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+	assert_int_equal(pread(comb->fd, bytes, sizeof(comb->bytes), 0),
+			 sizeof(comb->bytes));
+	assert_memory_equal(comb->bytes, bytes, sizeof(comb->bytes));
+	free(bytes);
+	close(comb->fd);
+	free(comb);
+}
+
+/* Mostly a block or two, into a hole or beside one. */
+static void exchange_somewhere(struct small_comb *comb1, struct small_comb *comb2,
+			       unsigned int *seed)
+{
+	uint64_t blocks = rand_r(seed) % 8 ? 1 + rand_r(seed) % 2 :
+					     1 + rand_r(seed) % 60;
+	uint64_t places = 2 * MOST_TEETH - blocks;
+	struct exchrange_range range = {
+		.file1_fd	= comb1->fd,
+		.file1_offset	= rand_r(seed) % places * SMALL_BLOCK,
+		.file2_fd	= comb2->fd,
+		.file2_offset	= rand_r(seed) % places * SMALL_BLOCK,
+		.length		= blocks * SMALL_BLOCK,
+	};
+	uint64_t i;
+
+	assert_int_equal(device_exchange(&range), 0);
+	for (i = 0; i < range.length; i++) {
+		uint8_t *byte1 = &comb1->bytes[range.file1_offset + i];
+		uint8_t *byte2 = &comb2->bytes[range.file2_offset + i];
+		uint8_t byte = *byte1;
+
+		*byte1 = *byte2;
+		*byte2 = byte;
+	}
+}
+
+/*
+ * Small blocks make high trees, here with roots that are full or soon will be.  One that took
+ * a block more than was reserved for it would shut the file system down.
+ */
+static void test_trees_at_random(void **state)
+{
+	unsigned int seed = time(NULL), i, j;
+
+	(void)state;
+	print_message("# seed %u\n", seed);
+	enter_scratch("mkfs.xfs -q -f $XFS_MKFS -b size=1024", "defaults");
+	for (i = 0; i < 24; i++) {
+		unsigned int leaves = i % 4 ? 11 : 20;
+		unsigned int teeth = leaves * LEAF_RECORDS(SMALL_BLOCK) -
+				     rand_r(&seed) % LEAF_RECORDS(SMALL_BLOCK);
+		struct small_comb *comb1 = make_small_comb("file1", teeth, 1 + i);
+		struct small_comb *comb2 = make_small_comb("file2", teeth, 101 + i);
+
+		for (j = 0; j < 20; j++)
+			exchange_somewhere(comb1, comb2, &seed);
+		end_small_comb(comb1);
+		end_small_comb(comb2);
+	}
+	leave_scratch();
+}
+
 /*
  * What stays behind the new end of a clone is the other file's too: a write there must not
  * reach it.
@@ -740,6 +879,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_at_once_in_one_ag),
 		cmocka_unit_test(test_more_than_the_log_holds),
 		cmocka_unit_test(test_10000_extents),
+		cmocka_unit_test(test_root_without_room),
+		cmocka_unit_test(test_trees_at_random),
 		cmocka_unit_test(test_a_clone_that_was_cut),
 		cmocka_unit_test(test_quotas_are_those_of_a_quotacheck),
 	};

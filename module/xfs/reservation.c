@@ -96,7 +96,8 @@ static u64 count_conversions(const struct xfs_pieces *pieces, int side)
  * a half full one takes as many as a block's minimum; and two that were merged, after a
  * record went, may be full at once.  Each split adds a record to the level above, which
  * splits likewise; up to the level whose blocks the root in the inode has room for,
- * however many there may be.
+ * however many there may be.  Where it may not have, that root goes into a block of its own
+ * once, and again after each record that went, by which it may have come back.
  */
 static struct map_blocks count_map_blocks(const struct xfs_pieces *pieces, int side)
 {
@@ -128,6 +129,7 @@ static struct map_blocks count_map_blocks(const struct xfs_pieces *pieces, int s
 		map.allocated += splits;
 		if (blocks + splits < inline_records(ip))
 			break;
+		map.allocated += min(splits, pieces->deletes[side] + 1);
 		records = blocks + splits;
 		inserts = splits;
 		replaced = 0;
