@@ -17,6 +17,7 @@
 #include <linux/magic.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
+#include <linux/pagemap.h>
 #include <linux/security.h>
 #include <linux/uaccess.h>
 
@@ -106,6 +107,19 @@ static int hand_on_watched(struct exchange_request *request)
 	return error;
 }
 
+/*
+ * XFS leaves the size on disk as it is without TO_EOF.  It may be the one from before a
+ * write that has not been written back: then a range may end behind it, and after a crash
+ * nobody would find what came there.  With the last page the size goes to the disk.
+ */
+static int write_end(struct file *file)
+{
+	loff_t size = i_size_read(file_inode(file));
+
+	return size ? filemap_write_and_wait_range(file->f_mapping, size - 1,
+						   size - 1) : 0;
+}
+
 /* Without a lock; the answers are XFS's. */
 int xfs_own_submit(struct exchange_request *request)
 {
@@ -120,7 +134,9 @@ int xfs_own_submit(struct exchange_request *request)
 	if (request->operation == EXCHANGE_OPERATION_START_COMMIT)
 		return hand_on(request);
 	if (!(request->flags & EXCHRANGE_TO_EOF))
-		return hand_on_watched(request);
+		return write_end(request->file1) ?:
+		       write_end(request->file2) ?:
+		       hand_on_watched(request);
 	return xfs_keep_tails(request, hand_on_watched);
 }
 

@@ -483,6 +483,24 @@ static void touch(struct file *file, struct xfs_inode *ip, struct xfs_trans *tp)
 		xfs_trans_ichgtime(tp, ip, XFS_ICHGTIME_MOD | XFS_ICHGTIME_CHG);
 }
 
+/*
+ * The size on disk.  It may be the one from before a write that has not been written back:
+ * then a range ends behind it, and after a crash nobody would find what comes there.  All
+ * that is before the end of the range has been written back.
+ */
+static void set_disk_size(const struct xfs_exchange *exchange, int side)
+{
+	const struct exchange_request *request = exchange->request;
+	struct xfs_inode *ip = inode_of(exchange, side);
+	u64 offset = side ? request->file2_offset : request->file1_offset;
+
+	if (request->flags & EXCHRANGE_TO_EOF)
+		ip->i_disk_size = exchange->new_size[side];
+	else
+		ip->i_disk_size = max_t(u64, ip->i_disk_size,
+					offset + request->length);
+}
+
 /* Before the maps change; nothing of this fails. */
 static void change_inodes(const struct xfs_exchange *exchange,
 			  struct xfs_trans *tp)
@@ -496,8 +514,7 @@ static void change_inodes(const struct xfs_exchange *exchange,
 	for (i = 0; i < 2; i++) {
 		struct xfs_inode *ip = inode_of(exchange, i);
 
-		if (exchange->request->flags & EXCHRANGE_TO_EOF)
-			ip->i_disk_size = exchange->new_size[i];
+		set_disk_size(exchange, i);
 		xfs_trans_mod_dquot_byino(tp, ip, XFS_TRANS_DQ_BCOUNT,
 					  (s64)blocks[!i] - (s64)blocks[i]);
 		xfs_trans_log_inode(tp, ip, XFS_ILOG_CORE);

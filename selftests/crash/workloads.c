@@ -174,6 +174,16 @@ const struct workload workloads[] = {
 		.syncs	= ANY_SYNC,
 		.writers = true,
 	}, {
+		.name	= "a range behind the size on disk",
+		.word	= "grown",
+		.file1	= { SHAPE_PLAIN, 8 * KIB },
+		.file2	= { SHAPE_HOLES, 8 * KIB },
+		.range	= { .file1_offset = 4 * KIB, .file2_offset = 4 * KIB,
+			    .length = 4 * KIB },
+		.rounds	= 8,
+		.syncs	= ANY_SYNC,
+		.grows	= true,
+	}, {
 		.name	= "three clones instead, which tear",
 		.word	= "clones",
 		.file1	= { SHAPE_PLAIN, 200 * KIB },
@@ -376,6 +386,18 @@ static void rewrite(const struct workload *workload, int fd, unsigned int seed)
 	drop_picture(&contents);
 }
 
+/*
+ * What begins where the range does was a hole, or is behind the end now, which is the same
+ * to read; with a page far behind it that is not on the disk yet.
+ */
+static void grow(const struct workload *workload, int fd)
+{
+	const char bytes[BLOCK] = "another page";
+
+	assert_int_equal(ftruncate(fd, workload->range.file2_offset), 0);
+	assert_int_equal(pwrite(fd, bytes, sizeof(bytes), 1024 * KIB), sizeof(bytes));
+}
+
 bool own_ioctl;
 
 static void clone_whole(int to, int from)
@@ -562,6 +584,9 @@ static void work(const struct workload *workload, const struct files *files,
 		mark("begun-%zu", i);
 		if (workload->rewrites)
 			rewrite(workload, files->file1, rewrite_seed(i));
+		/* The hole goes to and fro. */
+		if (workload->grows)
+			grow(workload, i % 2 ? files->file2 : files->file1);
 		if (is_removal(workload, i))
 			remove_file(files, sync);
 		else if (workload->saves && workload->tears)
@@ -637,6 +662,23 @@ static struct picture read_file(const char *name)
 	return picture;
 }
 
+static uint8_t byte_at(const struct picture *picture, uint64_t i)
+{
+	return i < picture->size ? picture->bytes[i] : 0;
+}
+
+/* Of the first @end bytes, zero where a file has none. */
+static uint64_t first_difference_in(const struct picture *a, const struct picture *b,
+				    uint64_t end)
+{
+	uint64_t i;
+
+	for (i = 0; i < end; i++)
+		if (byte_at(a, i) != byte_at(b, i))
+			return i;
+	return UINT64_MAX;
+}
+
 /* Where they differ; all of the larger size is none. */
 static uint64_t first_difference(const struct workload *workload,
 				 const struct picture *a, const struct picture *b)
@@ -646,6 +688,9 @@ static uint64_t first_difference(const struct workload *workload,
 
 	if (!a->bytes != !b->bytes)
 		return 0;
+	if (workload->grows)
+		return first_difference_in(a, b, workload->range.file2_offset +
+						 workload->range.length);
 	/* What lies behind the range, others write meanwhile. */
 	if (workload->writers && a->size == b->size)
 		size = workload->range.length;

@@ -34,6 +34,7 @@ struct workload {
 	bool			two_subvolumes;
 	bool			saves;		/* file2 is saved by an update, file1 is not used */
 	bool			creates;	/* the same, and removed before each second time */
+	bool			grows;		/* what has a hole is longer by a page, not synced */
 	bool			tears;		/* not ours: three clones, or a file made by hand */
 };
 
