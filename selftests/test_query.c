@@ -3,6 +3,9 @@
  * QUERY: what it says of a file is what an exchange of that file does.
  */
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -259,6 +262,89 @@ static void test_realtime_file_without_exchange(void **state)
 	assert_int_equal(run("wipefs -qa $SCRATCH_DEV1"), 0);
 }
 
+/* Exchanges that went through and that did not, before a race has been seen often enough. */
+#define ENOUGH	50
+
+struct realtime_race {
+	int		fd1, realtime;
+	atomic_bool	ends;
+};
+
+/* The exchange locks file1, the older inode, first: so it waits in front of both locks. */
+static void *keep_locked(void *argument)
+{
+	struct realtime_race *race = argument;
+	char *bytes = calloc(1, 1 << 20);
+
+	while (bytes && !race->ends && pwrite(race->fd1, bytes, 1 << 20, 0) > 0)
+		;
+	race->ends = true;
+	free(bytes);
+	return NULL;
+}
+
+/* Only while it has no block can a file go to the other device. */
+static void *change_device(void *argument)
+{
+	static const char bytes[65536] = "another device";
+	struct realtime_race *race = argument;
+	struct fsxattr attributes;
+
+	while (!race->ends) {
+		/* An exchange may have come between the two: it stays where it is. */
+		if (!ftruncate(race->realtime, 0) &&
+		    !ioctl(race->realtime, FS_IOC_FSGETXATTR, &attributes)) {
+			attributes.fsx_xflags ^= FS_XFLAG_REALTIME;
+			ioctl(race->realtime, FS_IOC_FSSETXATTR, &attributes);
+		}
+		if (pwrite(race->realtime, bytes, sizeof(bytes), 0) < 0)
+			race->ends = true;
+	}
+	return NULL;
+}
+
+/*
+ * A file that becomes a realtime one while its exchange waits for it: its blocks are never
+ * taken for those of the data device.  xfs_repair would not find one of them in use.
+ */
+static void test_realtime_from_one_moment_to_the_next(void **state)
+{
+	struct exchrange_range range = { .flags = EXCHRANGE_TO_EOF };
+	struct realtime_race race = { };
+	unsigned int done = 0, refused = 0;
+	pthread_t threads[2];
+	int error = 0;
+
+	(void)state;
+	make_scratch("mkfs.xfs -q -f -i exchange=0"
+		     " -r rtdev=$SCRATCH_DEV2,extsize=64k $SCRATCH_DEV1",
+		     "rtdev=/dev/vde");
+	range.file1_fd = open(SCRATCH "/file1", O_RDWR | O_CREAT, 0600);
+	range.file2_fd = open(SCRATCH "/realtime", O_RDWR | O_CREAT, 0600);
+	race.fd1 = range.file1_fd;
+	race.realtime = range.file2_fd;
+	assert_int_equal(pthread_create(&threads[0], NULL, keep_locked, &race), 0);
+	assert_int_equal(pthread_create(&threads[1], NULL, change_device, &race), 0);
+	while ((done < ENOUGH || refused < ENOUGH) && !race.ends) {
+		error = device_exchange(&range);
+		if (error && error != EOPNOTSUPP)
+			race.ends = true;
+		done += !error;
+		refused += error == EOPNOTSUPP;
+		/* Refusals are quick: the others need the time. */
+		usleep(200);
+	}
+	race.ends = true;
+	pthread_join(threads[0], NULL);
+	pthread_join(threads[1], NULL);
+	assert_true(done >= ENOUGH && refused >= ENOUGH);
+	close(race.fd1);
+	close(race.realtime);
+	end_scratch();
+	assert_int_equal(run("xfs_repair -n -r $SCRATCH_DEV2 $SCRATCH_DEV1"), 0);
+	assert_int_equal(run("wipefs -qa $SCRATCH_DEV1"), 0);
+}
+
 /* The format of before 2013. */
 static void test_xfs_without_checksums(void **state)
 {
@@ -392,6 +478,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_realtime_extent_is_the_alignment),
 		cmocka_unit_test(test_xfs_without_exchange),
 		cmocka_unit_test(test_realtime_file_without_exchange),
+		cmocka_unit_test(test_realtime_from_one_moment_to_the_next),
 		cmocka_unit_test(test_xfs_without_checksums),
 		cmocka_unit_test(test_other_file_systems),
 		cmocka_unit_test(test_overlayfs),

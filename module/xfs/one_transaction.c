@@ -104,6 +104,7 @@ static void set_ranges(struct xfs_exchange *exchange)
 	for (i = 0; i < 2; i++) {
 		size[i] = i_size_read(inode_of(exchange, i));
 		exchange->pieces.start[i] = offset_of(request, i) >> shift;
+		exchange->old_size[i] = size[i];
 		exchange->new_size[i] = size[i];
 	}
 	exchange->pieces.length = round_up(request->length, 1ULL << shift) >> shift;
@@ -312,11 +313,11 @@ static void settle_ends(const struct xfs_exchange *exchange)
 
 	if (!(exchange->request->flags & EXCHRANGE_TO_EOF))
 		return;
-	if (pieces->cut_from < end) {
+	if (pieces->written_only && exchange->new_size[1] < exchange->old_size[1])
 		xfs_truncate_page(pieces->ip[1], exchange->new_size[1], NULL);
+	if (pieces->cut_from < end)
 		xfs_free_file_space(pieces->ip[1], pieces->cut_from << shift,
 				    (end - pieces->cut_from) << shift);
-	}
 	for (i = 0; i < 2; i++)
 		truncate_pagecache(inode_of(exchange, i), exchange->new_size[i]);
 }

@@ -12,7 +12,8 @@
 struct xfs_exchange {
 	struct exchange_request	*request;
 	struct xfs_mount	*mp;
-	loff_t			new_size[2];	/* bytes; the old one without TO_EOF */
+	loff_t			old_size[2];	/* bytes, when both were locked */
+	loff_t			new_size[2];	/* the same without TO_EOF */
 	struct xfs_pieces	pieces;
 	struct xfs_reservation	reservation;
 	struct xfs_perag	*pag;		/* where block maps grow, or NULL */
