@@ -115,11 +115,71 @@ static void test_very_many(void **state)
 	exchange_many(135000 / test_share());
 }
 
+/* What btrfs keeps of references in memory, with what has the same size. */
+static long count_references(void)
+{
+	struct outcome outcome =
+		run_and_keep("cat /sys/kernel/slab/btrfs_delayed_ref_node/objects");
+	long count = 0;
+
+	assert_int_equal(sscanf(outcome.out, "%ld", &count), 1);
+	drop_outcome(&outcome);
+	return count;
+}
+
+static void make_comb_and_file(int fd[2], unsigned int count)
+{
+	static const struct file_spec empty = { SHAPE_PLAIN, 0 };
+	unsigned int first;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		fd[i] = make_file(i ? "many2" : "many1", empty, 0);
+		assert_int_equal(ftruncate(fd[i], (off_t)count * BLOCK), 0);
+	}
+	for (first = 0; first < STRIDE; first++) {
+		if (first % 2 == 0)
+			write_every(fd[0], 1, first, count);
+		write_every(fd[1], 2, first, count);
+	}
+}
+
+/* Every second block, as a database's pages: each a stretch of its own. */
+static void test_very_many_written(void **state)
+{
+	struct exchrange_range range = { .flags = EXCHRANGE_FILE1_WRITTEN };
+	uint64_t words[BLOCK / 8], count = 300000 / test_share(), i;
+	long references;
+	int fd[2];
+
+	(void)state;
+	make_comb_and_file(fd, count);
+	range.file1_fd = fd[0];
+	range.file2_fd = fd[1];
+	range.length = count * BLOCK;
+	assert_int_equal(syncfs(fd[0]), 0);
+	references = count_references();
+	assert_int_equal(device_exchange(&range), 0);
+	/* One is added and one is dropped for each of 300,000 extents. */
+	references = count_references() - references;
+	print_message("# %ld references more in memory\n", references);
+	assert_true(references < 400000);
+	for (i = 0; i < count; i++) {
+		assert_int_equal(pread(fd[1], words, BLOCK, i * BLOCK), BLOCK);
+		assert_block(words, word_of(i % 2 ? 2 : 1, i));
+	}
+	close(fd[0]);
+	close(fd[1]);
+	assert_int_equal(run("rm '%s' '%s' && sync", path_of("many1"),
+			     path_of("many2")), 0);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_1000),
 		cmocka_unit_test(test_very_many),
+		cmocka_unit_test(test_very_many_written),
 	};
 
 	start(argc, argv);

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common.h"
@@ -432,9 +433,109 @@ static void test_nothing_shows_behind_a_nearer_end(void **state)
 	close(range.file2_fd);
 }
 
+/* btrfs with an item for each hole, which mkfs.btrfs made until 2021. */
+static const char *mkfs_with_holes(void)
+{
+	return is_btrfs() ? "mkfs.btrfs -q -f -O ^no-holes" : kind->mkfs;
+}
+
+/* The preallocation behind file1's end comes behind file2's, and is then written to. */
+static void test_append_to_what_was_exchanged(void **state)
+{
+	static const struct file_spec page = { SHAPE_PLAIN, BLOCK };
+	static const struct file_spec large = { SHAPE_PLAIN, 25 * BLOCK };
+	struct exchrange_range range = { .flags = EXCHRANGE_TO_EOF };
+	uint8_t bytes[BLOCK], read[BLOCK];
+	int fd;
+
+	(void)state;
+	memset(bytes, 'x', sizeof(bytes));
+	enter_scratch(mkfs_with_holes(), "defaults");
+	range.file1_fd = make_file("file1", page, 1);
+	range.file2_fd = make_file("file2", large, 2);
+	assert_int_equal(fallocate(range.file1_fd, FALLOC_FL_KEEP_SIZE, BLOCK,
+				   24 * BLOCK), 0);
+	assert_int_equal(device_exchange(&range), 0);
+	assert_int_equal(syncfs(range.file1_fd), 0);
+	assert_int_equal(pwrite(range.file2_fd, bytes, BLOCK, BLOCK), BLOCK);
+	assert_int_equal(fsync(range.file2_fd), 0);
+	close(range.file1_fd);
+	close(range.file2_fd);
+
+	assert_int_equal(run("umount " SCRATCH " && mount $SCRATCH_DEV1 " SCRATCH), 0);
+	fd = open_path(path_of("file2"), O_RDONLY);
+	assert_int_equal(lseek(fd, 0, SEEK_END), 2 * BLOCK);
+	assert_int_equal(pread(fd, read, BLOCK, BLOCK), BLOCK);
+	assert_memory_equal(read, bytes, BLOCK);
+	close(fd);
+	leave_scratch();
+}
+
+/* Of the pair that a killed process exchanged: neither has changed, or both have. */
+static void assert_all_or_nothing(const struct exchrange_range *range,
+				  const struct picture before[2])
+{
+	struct picture after[2] = {
+		take_picture(range->file1_fd), take_picture(range->file2_fd),
+	};
+	bool changed = after[0].size != before[0].size;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		assert_true(same_bytes(&before[changed ? !i : i], &after[i]));
+		drop_picture(&after[i]);
+	}
+}
+
+/* Milliseconds until the process of an exchange gets SIGKILL. */
+static void exchange_and_kill(unsigned int delay)
+{
+	static const struct file_spec page = { SHAPE_PLAIN, BLOCK };
+	struct exchrange_range range = {
+		.flags = EXCHRANGE_FILE1_WRITTEN | EXCHRANGE_TO_EOF,
+	};
+	struct picture before[2];
+	int i, status;
+	pid_t child;
+
+	assert_int_equal(run("cp --reflink=auto %s %s", path_of("origin"),
+			     path_of("file1")), 0);
+	range.file1_fd = open_path(path_of("file1"), O_RDWR);
+	range.file2_fd = make_file("file2", page, 2);
+	before[0] = take_picture(range.file1_fd);
+	before[1] = take_picture(range.file2_fd);
+	child = fork();
+	if (child == 0)
+		_exit(device_exchange(&range));
+	usleep(delay * 1000);
+	kill(child, SIGKILL);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_all_or_nothing(&range, before);
+	for (i = 0; i < 2; i++)
+		drop_picture(&before[i]);
+	close(range.file1_fd);
+	close(range.file2_fd);
+}
+
+/* And the file system goes on: each time the files are made anew. */
+static void test_killed_at_any_moment(void **state)
+{
+	static const struct file_spec scattered = { SHAPE_SCATTERED, 2000 * BLOCK };
+	unsigned int i;
+
+	(void)state;
+	enter_scratch(mkfs_with_holes(), "defaults");
+	close(make_file("origin", scattered, 1));
+	for (i = 0; i < 60; i += 2 * test_share())
+		exchange_and_kill(i);
+	leave_scratch();
+}
+
 int main(int argc, char **argv)
 {
 	static const struct CMUnitTest others[] = {
+		cmocka_unit_test(test_append_to_what_was_exchanged),
+		cmocka_unit_test(test_killed_at_any_moment),
 		cmocka_unit_test(test_old_bytes_stay_hidden),
 		cmocka_unit_test(test_nothing_shows_behind_a_nearer_end),
 	};

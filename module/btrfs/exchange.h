@@ -21,6 +21,7 @@ struct btrfs_exchange {
 	struct btrfs_block_rsv	reserve;
 	bool			changed;	/* an error aborts from here on */
 	bool			refs_run;
+	u32			refs_kept;	/* extents since then */
 	u64			moved[2];	/* bytes that went to the other file */
 	u64			cut[2];		/* bytes that went for good */
 	u64			quota[2];	/* bytes reserved of its subvolume's */

@@ -23,6 +23,7 @@ struct extent_walk {
 	struct btrfs_trans_handle	*trans;	/* makes leaves writable, or NULL */
 	struct btrfs_path		*path;
 	struct btrfs_item		item;	/* where it is, in its leaf */
+	bool				changing;	/* no signal ends it any more */
 };
 
 /* 0: the path is at @key.  1: at the place where it would be. */
@@ -82,7 +83,7 @@ static int read_item(struct extent_walk *walk)
 }
 
 /* To the item that the range's start lies in, or to the first one behind it. */
-static int start_walk(struct extent_walk *walk)
+static int find_start(struct extent_walk *walk)
 {
 	struct btrfs_key key = {
 		.objectid	= btrfs_ino(walk->range->inode),
@@ -91,9 +92,6 @@ static int start_walk(struct extent_walk *walk)
 	};
 	int ret;
 
-	walk->path = btrfs_alloc_path();
-	if (!walk->path)
-		return -ENOMEM;
 	ret = search(walk, &key);
 	if (ret > 0 && walk->path->slots[0] > 0) {
 		walk->path->slots[0]--;
@@ -103,6 +101,12 @@ static int start_walk(struct extent_walk *walk)
 			walk->path->slots[0]++;
 	}
 	return ret < 0 ? ret : 0;
+}
+
+static int start_walk(struct extent_walk *walk)
+{
+	walk->path = btrfs_alloc_path();
+	return walk->path ? find_start(walk) : -ENOMEM;
 }
 
 static void end_walk(struct extent_walk *walk)
@@ -163,7 +167,7 @@ static int next_extent(struct extent_walk *walk, struct file_extent *extent)
 
 	for (;; walk->path->slots[0]++) {
 		cond_resched();
-		if (fatal_signal_pending(current))
+		if (!walk->changing && fatal_signal_pending(current))
 			return -EINTR;
 		ret = read_item(walk);
 		if (ret)
@@ -551,8 +555,8 @@ int insert_extents(struct btrfs_trans_handle *trans,
  * Puts a hole's item wherever [@from, @to) of @target has no extent, in bytes from its
  * start.  The caller aborts after an error.
  */
-int fill_holes(struct btrfs_trans_handle *trans, const struct file_range *target,
-	       u64 from, u64 to)
+int fill_holes(struct btrfs_trans_handle *trans, struct extent_writer *writer,
+	       const struct file_range *target, u64 from, u64 to)
 {
 	const struct file_range range = {
 		.inode	= target->inode,
@@ -567,10 +571,12 @@ int fill_holes(struct btrfs_trans_handle *trans, const struct file_range *target
 			.range	= &range,
 			.start	= range.start + from,
 			.end	= range.start + to,
+			.path	= writer->path,
+			.changing = true,
 		};
 
-		ret = start_walk(&walk) ?: next_extent(&walk, &extent);
-		end_walk(&walk);
+		ret = find_start(&walk) ?: next_extent(&walk, &extent);
+		btrfs_release_path(walk.path);
 		if (ret < 0)
 			return ret;
 		end = ret > 0 ? extent.offset : to;

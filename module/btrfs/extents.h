@@ -77,7 +77,7 @@ int insert_extents(struct btrfs_trans_handle *trans,
 		   struct extent_writer *writer, const struct file_range *target,
 		   const struct extent_list *list, u32 first, u32 end);
 
-int fill_holes(struct btrfs_trans_handle *trans, const struct file_range *target,
-	       u64 from, u64 to);
+int fill_holes(struct btrfs_trans_handle *trans, struct extent_writer *writer,
+	       const struct file_range *target, u64 from, u64 to);
 
 #endif /* EXCHRANGE_BTRFS_EXTENTS_H */

@@ -32,6 +32,8 @@
  * bench), so about 100 MiB for a slice.
  */
 #define SLICE	(256u << 10)
+/* More than that where no two extents begin side by side is too many for memory. */
+#define MAX_SLICE	(2 * SLICE)
 
 static struct btrfs_fs_info *fs_info_of(const struct btrfs_exchange *exchange)
 {
@@ -358,6 +360,11 @@ static int drop(struct btrfs_trans_handle *trans, struct btrfs_exchange *exchang
 	return error;
 }
 
+static u32 count_slice(const struct slice *slice)
+{
+	return slice->end[0] - slice->first[0] + slice->end[1] - slice->first[1];
+}
+
 static int exchange_slice(struct btrfs_trans_handle *trans,
 			  struct btrfs_exchange *exchange,
 			  const struct slice *slice)
@@ -367,6 +374,8 @@ static int exchange_slice(struct btrfs_trans_handle *trans,
 	error = add_refs(trans, exchange, slice);
 	if (error)
 		return error;
+
+	exchange->refs_kept += count_slice(slice);
 
 	exchange->changed = true;
 	for (i = 0; i < 2 && !error; i++)
@@ -400,8 +409,7 @@ static void end_slice(const struct btrfs_exchange *exchange, struct slice *slice
 
 		if (offset1 >= to && offset2 >= to)
 			return;
-		if (offset1 == offset2 &&
-		    end[0] - slice->first[0] + end[1] - slice->first[1] >= SLICE) {
+		if (offset1 == offset2 && count_slice(slice) >= SLICE) {
 			slice->to = offset1;
 			return;
 		}
@@ -426,6 +434,7 @@ static int run_refs(struct btrfs_trans_handle *trans,
 					&exchange->reserve,
 					min(bytes, exchange->reserve.size), NULL);
 	exchange->refs_run = true;
+	exchange->refs_kept = 0;
 	return btrfs_run_delayed_refs(trans, 0);
 }
 
@@ -438,13 +447,31 @@ static int exchange_run(struct btrfs_trans_handle *trans,
 
 	for (slice->from = from; slice->from < to; slice->from = slice->to) {
 		end_slice(exchange, slice, to);
-		error = exchange_slice(trans, exchange, slice);
-		if (!error && slice->to < to)
-			error = run_refs(trans, exchange);
+		/* Between slices, and between runs, no extent is cut. */
+		error = exchange->refs_kept >= SLICE ? run_refs(trans, exchange) : 0;
+		if (!error)
+			error = exchange_slice(trans, exchange, slice);
 		if (error)
 			return error;
 		memcpy(slice->first, slice->end, sizeof(slice->first));
 	}
+	return 0;
+}
+
+/* -E2BIG where a slice would be too large. */
+static int check_slices(const struct btrfs_exchange *exchange)
+{
+	struct slice slice = { };
+	u64 from, to;
+	u32 next = 0;
+
+	while (btrfs_exchange_next_run(exchange, &next, &from, &to))
+		for (slice.from = from; slice.from < to; slice.from = slice.to) {
+			end_slice(exchange, &slice, to);
+			if (count_slice(&slice) > MAX_SLICE)
+				return -E2BIG;
+			memcpy(slice.first, slice.end, sizeof(slice.first));
+		}
 	return 0;
 }
 
@@ -469,7 +496,7 @@ static int grow_tails(struct btrfs_trans_handle *trans,
 		to = round_up(exchange->new_size[i],
 			      trans->fs_info->sectorsize) - range->start;
 		exchange->changed = true;
-		error = fill_holes(trans, range, from, to);
+		error = fill_holes(trans, &exchange->writer, range, from, to);
 	}
 	return error;
 }
@@ -503,6 +530,29 @@ static bool has_preallocation(const struct extent_list *list)
 	return false;
 }
 
+/*
+ * What a file has behind its end now, preallocated, counts as mapped too: without it the size
+ * on disk would not follow a write that goes there.
+ */
+static int map_behind(const struct file_range *range, const struct extent_list *list,
+		      u64 end)
+{
+	u32 i;
+	int error = 0;
+
+	for (i = list->count; i && !error; i--) {
+		const struct file_extent *extent = &list->extents[i - 1];
+		u64 start = range->start + extent->offset;
+		u64 length = le64_to_cpu(extent->item.num_bytes);
+
+		if (extent->item.type == BTRFS_FILE_EXTENT_INLINE ||
+		    start + length <= end)
+			break;
+		error = btrfs_inode_set_file_extent_range(range->inode, start, length);
+	}
+	return error;
+}
+
 /* The size in memory and on disk, and what of the file counts as mapped to it. */
 static int set_size(struct btrfs_exchange *exchange, int side)
 {
@@ -516,7 +566,8 @@ static int set_size(struct btrfs_exchange *exchange, int side)
 	error = btrfs_inode_clear_file_extent_range(range->inode, range->start,
 						    range->length) ?:
 		btrfs_inode_set_file_extent_range(range->inode, range->start,
-						  end - range->start);
+						  end - range->start) ?:
+		map_behind(range, &exchange->list[!side], end);
 	if (error)
 		return error;
 	i_size_write(&range->inode->vfs_inode, size);
@@ -594,7 +645,8 @@ static int exchange_in_handle(struct btrfs_trans_handle *trans,
 	btrfs_set_log_full_commit(trans);
 
 	trans->block_rsv = &exchange->reserve;
-	error = collect(trans, exchange) ?: change(trans, exchange);
+	error = collect(trans, exchange) ?: check_slices(exchange) ?:
+		change(trans, exchange);
 	trans->block_rsv = &trans->fs_info->trans_block_rsv;
 	if (!error)
 		convert_quota(exchange);
