@@ -777,7 +777,7 @@ static void test_trees_at_random(void **state)
 	(void)state;
 	print_message("# seed %u\n", seed);
 	enter_scratch("mkfs.xfs -q -f $XFS_MKFS -b size=1024", "defaults");
-	for (i = 0; i < 24; i++) {
+	for (i = 0; i < 4 + 20 / test_share(); i++) {
 		unsigned int leaves = i % 4 ? 11 : 20;
 		unsigned int teeth = leaves * LEAF_RECORDS(SMALL_BLOCK) -
 				     rand_r(&seed) % LEAF_RECORDS(SMALL_BLOCK);
