@@ -520,13 +520,13 @@ static void exchange_and_kill(unsigned int delay)
 /* And the file system goes on: each time the files are made anew. */
 static void test_killed_at_any_moment(void **state)
 {
-	static const struct file_spec scattered = { SHAPE_SCATTERED, 2000 * BLOCK };
+	static const struct file_spec scattered = { SHAPE_SCATTERED, 1000 * BLOCK };
 	unsigned int i;
 
 	(void)state;
 	enter_scratch(mkfs_with_holes(), "defaults");
 	close(make_file("origin", scattered, 1));
-	for (i = 0; i < 60; i += 2 * test_share())
+	for (i = 0; i < 30; i += test_share())
 		exchange_and_kill(i);
 	leave_scratch();
 }
