@@ -34,17 +34,24 @@ static void write_every(int fd, unsigned int seed, unsigned int first,
 	assert_int_equal(fsync(fd), 0);
 }
 
-/* Side by side in a file, and not on the disk: others were allocated in between. */
-static void make_pair(int fd[2], unsigned int count)
+static void make_holes(int fd[2], unsigned int count)
 {
 	static const struct file_spec empty = { SHAPE_PLAIN, 0 };
-	unsigned int first;
 	int i;
 
 	for (i = 0; i < 2; i++) {
 		fd[i] = make_file(i ? "many2" : "many1", empty, 0);
 		assert_int_equal(ftruncate(fd[i], (off_t)count * BLOCK), 0);
 	}
+}
+
+/* Side by side in a file, and not on the disk: others were allocated in between. */
+static void make_pair(int fd[2], unsigned int count)
+{
+	unsigned int first;
+	int i;
+
+	make_holes(fd, count);
 	for (first = 0; first < STRIDE; first++)
 		for (i = 0; i < 2; i++)
 			write_every(fd[i], i + 1, first, count);
@@ -129,14 +136,9 @@ static long count_references(void)
 
 static void make_comb_and_file(int fd[2], unsigned int count)
 {
-	static const struct file_spec empty = { SHAPE_PLAIN, 0 };
 	unsigned int first;
-	int i;
 
-	for (i = 0; i < 2; i++) {
-		fd[i] = make_file(i ? "many2" : "many1", empty, 0);
-		assert_int_equal(ftruncate(fd[i], (off_t)count * BLOCK), 0);
-	}
+	make_holes(fd, count);
 	for (first = 0; first < STRIDE; first++) {
 		if (first % 2 == 0)
 			write_every(fd[0], 1, first, count);
