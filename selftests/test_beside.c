@@ -29,20 +29,20 @@ struct row {
 	const char	*options;
 	const char	*before;
 	const char	*path2;
-	const char	*beside;	/* in the file system's root */
+	const char	*beside;	/* in the file system's root; few: seq, by the share */
 	bool		small;		/* as it is made */
 };
 
 static const struct row rows[] = {
 	{ "freezing", BOTH, "defaults", "true", "two/b",
-	  "for i in $(seq 10); do fsfreeze -f . && sleep 0.1 && fsfreeze -u . || exit; done" },
+	  "for i in $(few 10); do fsfreeze -f . && sleep 0.1 && fsfreeze -u . || exit; done" },
 	{ "fsyncs and syncs", BOTH, "defaults", "true", "two/b",
-	  "for i in $(seq 40); do echo $i >one/other && sync one/other && sync -f . &&"
+	  "for i in $(few 40); do echo $i >one/other && sync one/other && sync -f . &&"
 	  " sync one/a two/b || exit; done" },
 	{ "memory that gets short", BOTH, "defaults", "true", "two/b",
-	  "for i in $(seq 20); do echo 3 >/proc/sys/vm/drop_caches; sleep 0.05; done" },
+	  "for i in $(few 20); do echo 3 >/proc/sys/vm/drop_caches; sleep 0.05; done" },
 	{ "space that comes and goes", BOTH, "defaults", "true", "two/b",
-	  "for i in $(seq 10); do touch one/space && fallocate -l 1m -n one/space &&"
+	  "for i in $(few 10); do touch one/space && fallocate -l 1m -n one/space &&"
 	  " for j in $(seq 20); do head -c 64k /dev/zero >two/$j; done && sync -f . &&"
 	  " rm two/[0-9]* one/space || exit; done" },
 
@@ -53,11 +53,11 @@ static const struct row rows[] = {
 	{ "scrub", BTRFS, "defaults", "true", "two/b",
 	  "for i in 1 2 3 4 5; do btrfs scrub start -B . || exit; done" },
 	{ "defragmentation", BTRFS, "autodefrag", "true", "two/b",
-	  "for i in $(seq 40); do btrfs filesystem defragment -f one/a two/b || exit; done" },
+	  "for i in $(few 40); do btrfs filesystem defragment -f one/a two/b || exit; done" },
 	{ "compressing defragmentation", BTRFS, "defaults", "true", "two/b",
-	  "for i in $(seq 20); do btrfs filesystem defragment -f -czstd one/a || exit; done" },
+	  "for i in $(few 20); do btrfs filesystem defragment -f -czstd one/a || exit; done" },
 	{ "send", BTRFS, "defaults", "true", "one/b",
-	  "for i in $(seq 5); do btrfs -q subvolume snapshot -r one sent$i &&"
+	  "for i in $(few 5); do btrfs -q subvolume snapshot -r one sent$i &&"
 	  " btrfs -q send sent$i >/tmp/stream || exit; done" },
 	{ "resize and discard", BTRFS, "discard=sync", "true", "two/b",
 	  "for i in 1 2 3; do btrfs -q filesystem resize 1500m . && fstrim . &&"
@@ -74,15 +74,15 @@ static const struct row rows[] = {
 	  "for i in 400 500 600 700; do xfs_growfs -D $((i * 1024 * 1024 /"
 	  " $(stat -f -c %S .))) . >/dev/null || exit; done", .small = true },
 	{ "discarding", XFS, "discard", "true", "two/b",
-	  "for i in $(seq 10); do head -c 1m /dev/zero >one/space && sync one/space &&"
+	  "for i in $(few 10); do head -c 1m /dev/zero >one/space && sync one/space &&"
 	  " rm one/space && fstrim . || exit; done" },
 	/* It leaves alone what changes meanwhile: that it says so is no failure. */
 	{ "defragmentation", XFS, "defaults", "true", "two/b",
-	  "for i in $(seq 20); do xfs_fsr one/a two/b; done; true" },
+	  "for i in $(few 20); do xfs_fsr one/a two/b; done; true" },
 	{ "reverse mappings that are read", XFS, "defaults", "true", "two/b",
-	  "for i in $(seq 40); do xfs_io -c fsmap . >/dev/null || exit; done" },
+	  "for i in $(few 40); do xfs_io -c fsmap . >/dev/null || exit; done" },
 	{ "owners that change", XFS, "uquota,gquota,pquota", "true", "two/b",
-	  "for i in $(seq 40); do chown $i:$((i + 1)) one/a && chown $((41 - i)) two/b &&"
+	  "for i in $(few 40); do chown $i:$((i + 1)) one/a && chown $((41 - i)) two/b &&"
 	  " xfs_io -c \"chproj $i\" one/a || exit; done" },
 };
 
@@ -272,9 +272,16 @@ static void test_row(void **state)
 
 	start_storm(&storm, row);
 	assert_exchanges_go_on(&storm);
-	assert_int_equal(run("cd " SCRATCH " && { %s; }", row->beside), 0);
+	assert_int_equal(run("few() { seq $((($1 + %u) / %u)); } && cd " SCRATCH " && { %s; }",
+			     test_share() - 1, test_share(), row->beside), 0);
 	assert_exchanges_go_on(&storm);
 	end_storm(&storm);
+}
+
+/* Of so many times that a pair is looked at: the share, and it was seen both ways. */
+static bool seen_enough(const unsigned int seen[2], unsigned int times)
+{
+	return seen[0] && seen[1] && seen[0] + seen[1] >= times / test_share();
 }
 
 /* A snapshot that was there before does not change, a new one has a whole pair. */
@@ -292,7 +299,7 @@ static void test_snapshots(void **state)
 			 0);
 	path[0][0] = letter_at("before/a");
 	begin_exchanges(&storm);
-	for (i = 0; i < 30; i++) {
+	for (i = 0; i < 30 && !seen_enough(seen, 30); i++) {
 		char letter;
 
 		assert_int_equal(run("btrfs -q subvolume snapshot %s " SCRATCH "/one " SCRATCH "/snapshot%d",
@@ -347,7 +354,7 @@ static void test_reflinks(void **state)
 
 	(void)state;
 	start_storm(&storm, &apart);
-	for (i = 0; i < 100; i++) {
+	for (i = 0; i < 100 && !seen_enough(seen, 100); i++) {
 		char letter;
 
 		fd = open(path_of("one/clone"), O_RDWR | O_CREAT | O_TRUNC, 0644);
@@ -376,7 +383,7 @@ static void test_dedupe(void **state)
 	assert_non_null(dedupe);
 	start_storm(&storm, &apart);
 	fd = make_letters("one/third", 'a');
-	for (i = 0; i < 100; i++) {
+	for (i = 0; i < 100 && (!shared || i < 100 / (int)test_share()); i++) {
 		dedupe->src_length = SIZE;
 		dedupe->dest_count = 2;
 		dedupe->info[0].dest_fd = storm.fd[0];

@@ -31,19 +31,17 @@ static void fill_with_data(void)
 	close(fd);
 }
 
-/* btrfs keeps metadata apart: empty files with a large attribute each. */
-static void fill_with_metadata(void)
+/* btrfs keeps metadata apart: empty files, with an attribute so large each. */
+static void fill_with_attributes(size_t size, int times)
 {
-	char path[64], value[3000] = "metadata";
-	int i, fd, failed = 0;
+	char path[64], value[15000] = "metadata";
+	static int number;
+	int fd, failed = 0;
 
-	assert_int_equal(mkdir(SCRATCH "/small", 0700), 0);
-	/* What a commit frees is filled too. */
-	for (i = 0; failed < 10; i++) {
-		snprintf(path, sizeof(path), SCRATCH "/small/%d", i);
+	while (failed < times) {
+		snprintf(path, sizeof(path), SCRATCH "/small/%d", number++);
 		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-		if (fd < 0 || fsetxattr(fd, "user.large", value, sizeof(value),
-					0)) {
+		if (fd < 0 || fsetxattr(fd, "user.large", value, size, 0)) {
 			assert_int_equal(errno, ENOSPC);
 			failed++;
 			sync();
@@ -53,6 +51,14 @@ static void fill_with_metadata(void)
 		if (fd >= 0)
 			close(fd);
 	}
+}
+
+/* Almost a leaf each, then what these leave; and what a commit frees is filled too. */
+static void fill_with_metadata(void)
+{
+	assert_int_equal(mkdir(SCRATCH "/small", 0700), 0);
+	fill_with_attributes(15000, 1);
+	fill_with_attributes(3000, 10);
 }
 
 static int try_exchange(void *argument)

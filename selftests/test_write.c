@@ -345,8 +345,10 @@ static void test_no_space(void **state)
 
 	(void)state;
 	enter_scratch(kind->mkfs_small, "");
-	assert_int_equal(run("mkdir " FOLDER " && echo old >" FOLDER "/f",
-			     mount_point, mount_point), 0);
+	assert_int_equal(run("mkdir " FOLDER " && echo old >" FOLDER "/f && cd %s &&"
+			     " for i in $(seq 100); do fallocate -l 8M $i || break; done 2>/dev/null;"
+			     " rm -f $i $((i - 1)) $((i - 2)) $((i - 3)) $((i - 4)) && sync",
+			     mount_point, mount_point, mount_point), 0);
 	assert_complains("head -c 2G /dev/zero | exchrange write f", 1,
 			 "f: no space left", "free some");
 	check("echo old | cmp - f && test $(ls -A | wc -l) = 1");
