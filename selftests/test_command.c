@@ -435,60 +435,6 @@ static void test_full_output_is_an_error(void **state)
 	drop_files(&files);
 }
 
-/* Every option of a subcommand's help is in its manual, and the manual is there. */
-static void test_manuals_have_every_option(void **state)
-{
-	(void)state;
-	assert_int_equal(run("for subcommand in $(exchrange --help | sed -n 's/^  \\([a-z-]*\\) .*/\\1/p'); do"
-			     " manual=$(mandoc -T ascii /usr/local/share/man/man1/exchrange-$subcommand.1 | sed 's/.\\x08//g');"
-			     " for option in $(exchrange $subcommand --help | sed -n 's/^  \\(--[a-z0-9-]*\\).*/\\1/p'); do"
-			     " [ $option = --help ] || echo \"$manual\" | grep -q -e \"$option\""
-			     " || { echo $subcommand $option; exit 1; }; done; done"),
-			 0);
-}
-
-/* Every function that the library exports, and that function's page names it. */
-static void test_manuals_have_every_function(void **state)
-{
-	(void)state;
-	assert_int_equal(run("functions=$(nm -D --defined-only /usr/local/lib/libexchange.so | sed -n 's/.* T \\([a-z_]*\\).*/\\1/p')"
-			     " && test -n \"$functions\" && for function in $functions; do"
-			     " mandoc -T ascii /usr/local/share/man/man3/$function.3 | sed 's/.\\x08//g'"
-			     " | grep -q \"$function(\" || { echo $function; exit 1; }; done"),
-			 0);
-}
-
-/* What bash offers, for each subcommand, is what its help tells. */
-static void test_bash_completion(void **state)
-{
-	static const char script[] =
-		"shopt -s progcomp\n"
-		". /usr/local/share/bash-completion/completions/exchrange\n"
-		"compopt() { :; }\n"	/* which works in a completion only */
-		"offer() { COMP_WORDS=(exchrange \"$@\"); COMP_CWORD=$#; _exchrange; echo \"${COMPREPLY[*]}\"; }\n"
-		"set -e\n"
-		"cd $(mktemp -d) && mkdir folder && touch -- file '--odd name'\n"
-		"test \"$(offer wr)\" = write\n"
-		"for s in $(exchrange --help | sed -n 's/^  \\([a-z-]*\\) .*/\\1/p'); do\n"
-		"    [[ \" $(offer '') \" = *\" $s \"* ]]\n"
-		"    for o in $(exchrange $s --help | grep -o '^  --[a-z0-9-]*'); do\n"
-		"        [[ \" $(offer $s --) \" = *\" $o \"* ]]\n"
-		"    done\n"
-		"done\n"
-		"test \"$(offer write fi)\" = file\n"
-		"test \"$(offer write -- --)\" = '--odd name'\n"
-		"test \"$(offer write --staging f)\" = folder\n"
-		"test \"$(offer write --fallback = r)\" = rename\n"
-		"test -z \"$(offer swap --length '')\"\n";
-	FILE *file = fopen("/tmp/completion", "w");
-
-	(void)state;
-	assert_non_null(file);
-	fputs(script, file);
-	assert_int_equal(fclose(file), 0);
-	assert_int_equal(run("bash -x /tmp/completion"), 0);
-}
-
 static void test_without_the_module(void **state)
 {
 	struct files files;
@@ -537,9 +483,6 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_query_json),
 		cmocka_unit_test(test_help_and_version),
 		cmocka_unit_test(test_full_output_is_an_error),
-		cmocka_unit_test(test_manuals_have_every_option),
-		cmocka_unit_test(test_manuals_have_every_function),
-		cmocka_unit_test(test_bash_completion),
 		cmocka_unit_test(test_without_the_module),
 		cmocka_unit_test(test_btrfs_refusals),
 	};

@@ -226,17 +226,6 @@ static void test_shared_library(void **state)
 	dlclose(library);
 }
 
-/* A program of a user's, with what `make install` put there. */
-static void test_program_builds_with_pkg_config(void **state)
-{
-	(void)state;
-	assert_int_equal(run("cd /tmp && printf '%%s\\n' '#include <exchrange.h>'"
-			     " 'int main(void) { return exchrange_open() < 0; }' >user.c"
-			     " && gcc -Wall -Werror -o user user.c $(pkg-config --cflags --libs libexchange)"
-			     " && ./user && ldd ./user | grep -q libexchange.so.0"),
-			 0);
-}
-
 int main(int argc, char **argv)
 {
 	static const struct CMUnitTest tests[] = {
@@ -249,7 +238,6 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_no_exchange_where_nobody_can),
 		cmocka_unit_test(test_padding_is_checked_without_the_device),
 		cmocka_unit_test(test_shared_library),
-		cmocka_unit_test(test_program_builds_with_pkg_config),
 	};
 
 	start(argc, argv);
