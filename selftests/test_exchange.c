@@ -418,6 +418,8 @@ static void test_nothing_shows_behind_a_nearer_end(void **state)
 		.file2_fd	= make_file("pair2", (struct file_spec) { SHAPE_PLAIN, 10000 }, 2),
 		.flags		= EXCHRANGE_FILE1_WRITTEN | EXCHRANGE_TO_EOF,
 	};
+	const uint8_t *mapped;
+	unsigned int i;
 
 	(void)state;
 	/* XFS's own ioctl leaves them: see uapi.md. */
@@ -426,8 +428,15 @@ static void test_nothing_shows_behind_a_nearer_end(void **state)
 	assert_int_equal(ftruncate(range.file1_fd, 9000), 0);
 	assert_int_equal(syncfs(range.file1_fd), 0);
 	assert_int_equal(posix_fadvise(range.file2_fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+	/* And to nobody who has it mapped. */
+	mapped = mmap(NULL, 3 * BLOCK, PROT_READ, MAP_SHARED, range.file2_fd, 0);
+	assert_ptr_not_equal(mapped, MAP_FAILED);
+	assert_int_equal(mapped[9999], content_byte(2, 9999));
 	assert_int_equal(device_exchange(&range), 0);
 	assert_int_equal(lseek(range.file2_fd, 0, SEEK_END), 9000);
+	for (i = 9000; i < 3 * BLOCK; i++)
+		assert_int_equal(mapped[i], 0);
+	munmap((void *)mapped, 3 * BLOCK);
 	assert_zero_behind_end(range.file2_fd);
 	close(range.file1_fd);
 	close(range.file2_fd);

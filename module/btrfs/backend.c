@@ -334,6 +334,12 @@ static void drop_pages(const struct file_range *range, u64 from, u64 to)
 				 round_up(range->start + to, PAGE_SIZE) - 1);
 }
 
+static void drop_end(const struct file_range *range, u64 size)
+{
+	if (offset_in_page(size))
+		drop_pages(range, size - range->start, size - range->start);
+}
+
 /*
  * Takes what is going to move out of the page cache and out of all mappings.  It is
  * clean, and the locks keep it from coming back before the exchange is done: nobody
@@ -351,6 +357,10 @@ static void drop_page_cache(const struct btrfs_exchange *exchange)
 	for (i = 0; i < 2; i++)
 		if (btrfs_exchange_tail(exchange, i, &from, &to))
 			drop_pages(&exchange->range[i], from, to);
+	/* Read again, it has zeroes behind an end that has come nearer. */
+	for (i = 0; i < 2; i++)
+		if (exchange->new_size[i] < i_size_read(inode_of(exchange, i)))
+			drop_end(&exchange->range[i], exchange->new_size[i]);
 }
 
 /* As a write does it.  Last of all that can fail before the transaction. */

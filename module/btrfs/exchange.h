@@ -19,6 +19,7 @@ struct btrfs_exchange {
 	struct extent_list	list[2];
 	struct extent_writer	writer;
 	struct btrfs_block_rsv	reserve;
+	u64			transid;	/* the transaction of the exchange */
 	bool			changed;	/* an error aborts from here on */
 	bool			refs_run;
 	u32			refs_kept;	/* extents since then */

@@ -668,6 +668,7 @@ int btrfs_exchange_extents(struct btrfs_exchange *exchange)
 	trans = btrfs_start_transaction(root, 2);
 	if (IS_ERR(trans))
 		return PTR_ERR(trans);
+	exchange->transid = trans->transid;
 	error = exchange_in_handle(trans, exchange);
 	trace_exchrange_btrfs_transaction(exchange->request, trans->transid,
 					  exchange->reserve.size,
@@ -685,7 +686,10 @@ int btrfs_exchange_extents(struct btrfs_exchange *exchange)
 					    range->start + range->length - 1,
 					    false);
 	}
-	return error ?: end_error;
+	if (!error && end_error)
+		/* Others have aborted the transaction, by whatever error. */
+		error = -EROFS;
+	return error;
 }
 
 /* Commits the transaction that is running, if any. */
@@ -704,17 +708,21 @@ static int commit_running(struct btrfs_root *root)
  * Returns when the transaction of the exchange is on stable storage, without a lock.
  * An fsync would not do: of a file without a name it writes nothing.
  *
- * The exchange is done: -ENOMEM would say that it is not.  So there is no such answer
- * here; once btrfs has aborted the transaction it is -EROFS.
+ * The exchange is done: an error that may also come before it, as -ENOMEM or -ENOSPC,
+ * would say that it is not.  So there is no such answer here.
  */
 int btrfs_exchange_commit(const struct btrfs_exchange *exchange)
 {
+	const struct btrfs_fs_info *fs_info = fs_info_of(exchange);
 	int error;
 
-	while (true) {
+	while (READ_ONCE(fs_info->last_trans_committed) < exchange->transid) {
 		error = commit_running(exchange->range[0].inode->root);
+		if (!error)
+			break;
 		if (error != -ENOMEM)
-			return error;
+			return error == -EROFS ? -EROFS : -EIO;
 		schedule_timeout_uninterruptible(1);
 	}
+	return 0;
 }
