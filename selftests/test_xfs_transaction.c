@@ -836,28 +836,44 @@ static struct outcome report_quotas(void)
 	return outcome;
 }
 
-static void test_quotas_are_those_of_a_quotacheck(void **state)
+/* Of 1,600 extents two in five go again: their tree keeps blocks that need not be. */
+static int make_loose_tree(const char *name)
 {
-	static const struct file_spec large = { SHAPE_SCATTERED, 700 * BLOCK };
+	int fd = make_comb(name, 1600, 'a');
+	unsigned int i;
+
+	for (i = 0; i < 1600; i++)
+		if (i % 5 < 2)
+			assert_int_equal(fallocate(fd, FALLOC_FL_PUNCH_HOLE |
+						   FALLOC_FL_KEEP_SIZE,
+						   2 * i * BLOCK, BLOCK), 0);
+	assert_true(count_extents(fd) >= 960);
+	return fd;
+}
+
+/* A large file and a small one, which count for these. */
+static struct exchrange_range make_charged(unsigned int owner1, unsigned int owner2)
+{
 	static const struct file_spec small = { SHAPE_PLAIN, 3 * BLOCK };
 	struct exchrange_range range = { .flags = EXCHRANGE_TO_EOF };
-	struct outcome counted, checked;
 
-	(void)state;
 	enter_scratch(kind->mkfs, "uquota,gquota,pquota");
-	range.file1_fd = make_file("large", large, 1);
+	range.file1_fd = make_loose_tree("large");
 	range.file2_fd = make_file("small", small, 2);
-	assert_int_equal(fchown(range.file1_fd, 1000, 1001), 0);
-	assert_int_equal(fchown(range.file2_fd, 1002, 1003), 0);
-	assert_int_equal(run("xfs_io -c 'chproj 7' " SCRATCH "/large"
-			     " && xfs_io -c 'chproj 8' " SCRATCH "/small"), 0);
-	assert_int_equal(device_exchange(&range), 0);
-	close(range.file1_fd);
-	close(range.file2_fd);
-	counted = report_quotas();
-	assert_non_null(strstr(counted.out, "#1002 28"));
+	assert_int_equal(fchown(range.file1_fd, owner1, owner1 + 1), 0);
+	assert_int_equal(fchown(range.file2_fd, owner2, owner2 + 1), 0);
+	assert_int_equal(run("xfs_io -c 'chproj %u' " SCRATCH "/large"
+			     " && xfs_io -c 'chproj %u' " SCRATCH "/small",
+			     owner1 + 2, owner2 + 2), 0);
+	return range;
+}
 
-	/* Without them for a mount, so that the next one counts anew. */
+/* Mounted once without quotas, they are counted anew, and are as before, with @line. */
+static void assert_counted(const char *line)
+{
+	struct outcome counted = report_quotas(), checked;
+
+	assert_non_null(strstr(counted.out, line));
 	assert_int_equal(run("umount " SCRATCH " && mount $SCRATCH_DEV1 " SCRATCH
 			     " && umount " SCRATCH
 			     " && mount -o uquota,gquota,pquota $SCRATCH_DEV1 " SCRATCH), 0);
@@ -865,6 +881,54 @@ static void test_quotas_are_those_of_a_quotacheck(void **state)
 	assert_string_equal(counted.out, checked.out);
 	drop_outcome(&counted);
 	drop_outcome(&checked);
+	leave_scratch();
+}
+
+static void test_quotas_are_those_of_a_quotacheck(void **state)
+{
+	struct exchrange_range range = make_charged(1000, 2000);
+
+	(void)state;
+	assert_int_equal(device_exchange(&range), 0);
+	close(range.file1_fd);
+	close(range.file2_fd);
+	assert_counted("#2000 38");
+}
+
+/* What both count for has as much as before: no limit of it is in the way. */
+static void test_limit_of_a_group_of_both(void **state)
+{
+	struct exchrange_range range = make_charged(1000, 2000);
+
+	(void)state;
+	assert_int_equal(fchown(range.file1_fd, -1, 3000), 0);
+	assert_int_equal(fchown(range.file2_fd, -1, 3000), 0);
+	assert_int_equal(run("sync && xfs_quota -x -c 'limit -g bhard=4m 3000' " SCRATCH), 0);
+	assert_int_equal(device_exchange(&range), 0);
+	close(range.file1_fd);
+	close(range.file2_fd);
+	assert_counted("#3000 38");
+}
+
+/* New contents that are shorter: the staging file grows by a hole, which takes no space. */
+static void test_a_hole_at_the_limit(void **state)
+{
+	struct exchrange_range range = {
+		.flags	= EXCHRANGE_TO_EOF | EXCHRANGE_FILE1_WRITTEN,
+	};
+
+	(void)state;
+	enter_scratch(kind->mkfs, "uquota");
+	range.file1_fd = make_file("staging", (struct file_spec) { SHAPE_PLAIN, 2 * BLOCK }, 1);
+	range.file2_fd = make_file("file", (struct file_spec) { SHAPE_PLAIN, 10 * BLOCK }, 2);
+	assert_int_equal(fchown(range.file1_fd, 1000, -1), 0);
+	assert_int_equal(fchown(range.file2_fd, 1000, -1), 0);
+	assert_int_equal(run("sync && xfs_quota -x -c 'limit bhard=48k 1000' " SCRATCH), 0);
+	assert_int_equal(device_exchange(&range), 0);
+	assert_int_equal(lseek(range.file1_fd, 0, SEEK_END), 10 * BLOCK);
+	assert_int_equal(lseek(range.file2_fd, 0, SEEK_END), 2 * BLOCK);
+	close(range.file1_fd);
+	close(range.file2_fd);
 	leave_scratch();
 }
 
@@ -882,6 +946,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_trees_at_random),
 		cmocka_unit_test(test_a_clone_that_was_cut),
 		cmocka_unit_test(test_quotas_are_those_of_a_quotacheck),
+		cmocka_unit_test(test_limit_of_a_group_of_both),
+		cmocka_unit_test(test_a_hole_at_the_limit),
 	};
 	static const struct table table = {
 		.group		= "inside its reservation",

@@ -78,15 +78,16 @@ static int flush_and_sample(struct inode *inode, struct xfs_freshness *now)
 /* The next change has another ctime than this. */
 static int wait_for_clock(struct inode *inode, const struct xfs_freshness *now)
 {
-	struct timespec64 time = current_time(inode);
+	struct timespec64 time;
 
-	while (timespec64_to_ns(&time) == now->ctime) {
+	for (;;) {
 		if (fatal_signal_pending(current))
 			return -EINTR;
-		schedule_timeout_killable(1);
 		time = current_time(inode);
+		if (timespec64_to_ns(&time) != now->ctime)
+			return 0;
+		schedule_timeout_killable(1);
 	}
-	return 0;
 }
 
 /*

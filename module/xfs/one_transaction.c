@@ -149,6 +149,23 @@ static int flush(const struct xfs_exchange *exchange)
 	return error;
 }
 
+/* Whether it has blocks from @from on to @end, in bytes, or may soon. */
+static bool has_blocks(struct xfs_inode *ip, u64 from, u64 end)
+{
+	unsigned int shift = ip->i_mount->m_sb.sb_blocklog;
+	struct xfs_iext_cursor cursor;
+	struct xfs_bmbt_irec record;
+	bool found = true;
+
+	xfs_ilock(ip, XFS_ILOCK_EXCL);
+	if (!xfs_iread_extents(NULL, ip, XFS_DATA_FORK))
+		found = xfs_iext_lookup_extent(ip, &ip->i_df, from >> shift,
+					       &cursor, &record) &&
+			record.br_startoff < end >> shift;
+	xfs_iunlock(ip, XFS_ILOCK_EXCL);
+	return found;
+}
+
 /*
  * What of a file that is going to grow is behind its end, in its last block and in those
  * that it has there.  XFS writes zeroes behind the end.
@@ -165,7 +182,8 @@ static int zero_behind_end(const struct xfs_exchange *exchange,
 		error = xfs_zero_range(ip, size, from - size, NULL) ?:
 			filemap_write_and_wait_range(VFS_I(ip)->i_mapping, size,
 						     from - 1);
-	if (!error && end > from)
+	/* Which asks for space and quota, even where there is nothing. */
+	if (!error && end > from && has_blocks(ip, from, end))
 		error = xfs_free_file_space(ip, from, end - from);
 	return error;
 }
@@ -315,7 +333,8 @@ static void settle_ends(const struct xfs_exchange *exchange)
 		return;
 	if (pieces->written_only && exchange->new_size[1] < exchange->old_size[1])
 		xfs_truncate_page(pieces->ip[1], exchange->new_size[1], NULL);
-	if (pieces->cut_from < end)
+	if (pieces->cut_from < end &&
+	    has_blocks(pieces->ip[1], pieces->cut_from << shift, end << shift))
 		xfs_free_file_space(pieces->ip[1], pieces->cut_from << shift,
 				    (end - pieces->cut_from) << shift);
 	for (i = 0; i < 2; i++)
@@ -365,6 +384,9 @@ static int check_and_exchange(struct xfs_exchange *exchange,
 	struct exchange_request *request = exchange->request;
 	int error;
 
+	/* What is written to a mapping without the page cache goes to the blocks it had. */
+	if (IS_DAX(file_inode(request->file1)) != IS_DAX(file_inode(request->file2)))
+		return -EINVAL;
 	/* An empty file can be made a realtime one until it is locked. */
 	if (missing_reason(request->file1) != EXCHRANGE_REASON_NONE ||
 	    missing_reason(request->file2) != EXCHRANGE_REASON_NONE)

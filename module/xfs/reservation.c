@@ -86,10 +86,11 @@ static u64 count_conversions(const struct xfs_pieces *pieces, int side)
 /*
  * The blocks of one map, level by level from the leaves.
  *
- * A record that is replaced changes its leaf.  Another piece changes the record in one
- * leaf, and may borrow from, merge with or spill into the leaf on either side, when it
- * takes the old mapping out and when it puts the new one in: six blocks of a level, or
- * all that there are.
+ * A record that is replaced changes its leaf; of the first one there XFS logs the key in
+ * the block above too, though it stays the same, and so on up.  Another piece changes the
+ * record in one leaf, and may borrow from, merge with or spill into the leaf on either
+ * side, when it takes the old mapping out and when it puts the new one in: six blocks of a
+ * level, or all that there are.
  *
  * A split needs a full block, so a level that never has as many records as a block takes
  * has none, and makes two half full ones.  One that is full now takes one record for that;
@@ -132,7 +133,6 @@ static struct map_blocks count_map_blocks(const struct xfs_pieces *pieces, int s
 		map.allocated += min(splits, pieces->deletes[side] + 1);
 		records = blocks + splits;
 		inserts = splits;
-		replaced = 0;
 	}
 	/* A level more, of a tree that was larger once. */
 	map.touched += map.allocated + 1;

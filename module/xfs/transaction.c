@@ -239,36 +239,48 @@ static void allow_ag(const struct xfs_exchange *exchange, struct xfs_trans *tp)
 		tp->t_highest_agno = exchange->pag->pag_agno;
 }
 
-static bool has_same_dquots(const struct xfs_inode *ip1,
-			    const struct xfs_inode *ip2)
+/* The one that counts for a file alone, and not for the other one too. */
+static struct xfs_dquot *own_dquot(struct xfs_dquot *dquot,
+				   const struct xfs_dquot *other)
 {
-	return ip1->i_udquot == ip2->i_udquot && ip1->i_gdquot == ip2->i_gdquot &&
-	       ip1->i_pdquot == ip2->i_pdquot;
+	return dquot == other ? NULL : dquot;
+}
+
+static int reserve_own_quota(struct xfs_trans *tp, const struct xfs_inode *ip,
+			     const struct xfs_inode *other, u64 blocks,
+			     unsigned int flags)
+{
+	return xfs_trans_reserve_quota_bydquots(tp, ip->i_mount,
+			own_dquot(ip->i_udquot, other->i_udquot),
+			own_dquot(ip->i_gdquot, other->i_gdquot),
+			own_dquot(ip->i_pdquot, other->i_pdquot),
+			blocks, 0, XFS_QMOPT_RES_REGBLKS | flags);
 }
 
 /*
  * -EDQUOT or -ENOSPC where a file gains more than its quotas allow.  For the one that
  * gains alone, since of a dquot that has a reservation and loses XFS gives back no more
- * than the reservation.  What the maps grow by is counted in any case.
+ * than the reservation; and of what counts for both files it asks for nothing, since
+ * that stays.  What the map grows by is reserved in any case: XFS counts wrongly what is
+ * used beyond a reservation.
  */
 static int reserve_quota(const struct xfs_exchange *exchange,
 			 struct xfs_trans *tp)
 {
 	const u64 *blocks = exchange->pieces.blocks;
 	u64 grows = exchange->reservation.map_blocks;
-	bool same = has_same_dquots(inode_of(exchange, 0),
-				    inode_of(exchange, 1));
-	struct xfs_inode *ip;
 	int i, error;
 
 	for (i = 0; i < 2; i++) {
+		const struct xfs_inode *ip = inode_of(exchange, i);
+		const struct xfs_inode *other = inode_of(exchange, !i);
 		u64 gain = blocks[!i] - blocks[i];
 
 		if (blocks[!i] <= blocks[i])
 			continue;
-		ip = inode_of(exchange, i);
-		error = xfs_trans_reserve_quota_nblks(tp, ip, gain, 0, same) ?:
-			xfs_trans_reserve_quota_nblks(tp, ip, grows, 0, true);
+		error = reserve_own_quota(tp, ip, other, gain, 0) ?:
+			reserve_own_quota(tp, ip, other, grows,
+					  XFS_QMOPT_FORCE_RES);
 		if (error)
 			return error;
 	}
