@@ -149,7 +149,10 @@ static int flush(const struct xfs_exchange *exchange)
 	return error;
 }
 
-/* Whether it has blocks from @from on to @end, in bytes, or may soon. */
+/*
+ * Whether it has blocks, or will, from @from on to @end, in bytes; or its map cannot be
+ * read, which what comes next tells.
+ */
 static bool has_blocks(struct xfs_inode *ip, u64 from, u64 end)
 {
 	unsigned int shift = ip->i_mount->m_sb.sb_blocklog;
@@ -384,14 +387,14 @@ static int check_and_exchange(struct xfs_exchange *exchange,
 	struct exchange_request *request = exchange->request;
 	int error;
 
-	/* What is written to a mapping without the page cache goes to the blocks it had. */
-	if (IS_DAX(file_inode(request->file1)) != IS_DAX(file_inode(request->file2)))
-		return -EINVAL;
 	/* An empty file can be made a realtime one until it is locked. */
 	if (missing_reason(request->file1) != EXCHRANGE_REASON_NONE ||
 	    missing_reason(request->file2) != EXCHRANGE_REASON_NONE)
 		return -EOPNOTSUPP;
 	error = exchange_check_locked(request, exchange->mp->m_sb.sb_blocksize);
+	/* XFS waits for those who have pinned blocks of a mapping only where both have DAX. */
+	if (!error && IS_DAX(inode_of(exchange, 0)) != IS_DAX(inode_of(exchange, 1)))
+		error = -EINVAL;
 	if (!error && freshness)
 		error = xfs_check_freshness(inode_of(exchange, 1), freshness);
 	if (error)
