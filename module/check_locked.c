@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What the back ends that exchange by themselves do as XFS's own ioctl does it: rules that
- * depend on the files' inodes, in its order, and what comes after the exchange.
+ * Rules that depend on the files' inodes, for the back ends that exchange by themselves,
+ * in the order of XFS's own ioctl.
  */
 #include <linux/align.h>
-#include <linux/fsnotify.h>
 #include <linux/minmax.h>
 
 #include "exchange.h"
@@ -79,33 +78,4 @@ int exchange_check_locked(struct exchange_request *request, u32 alignment)
 	return exchange_check_range(offset1, request->length) ?:
 	       exchange_check_range(offset2, request->length) ?:
 	       check_limits(request) ?: check_units(request, alignment);
-}
-
-/* Asks the security modules, as for a write.  No locks. */
-static int verify_area(struct file *file, loff_t offset)
-{
-	return rw_verify_area(WRITE, file, &offset, 0);
-}
-
-int exchange_verify_areas(const struct exchange_request *request)
-{
-	return verify_area(request->file1, request->file1_offset) ?:
-	       verify_area(request->file2, request->file2_offset);
-}
-
-/* Whether the exchange has to be on stable storage when the call returns. */
-bool exchange_must_be_durable(const struct exchange_request *request)
-{
-	return request->flags & EXCHRANGE_DSYNC ||
-	       (request->file1->f_flags | request->file2->f_flags) & O_SYNC ||
-	       IS_SYNC(file_inode(request->file1)) ||
-	       IS_SYNC(file_inode(request->file2));
-}
-
-/* Tells who watches the files, after the exchange, without a lock. */
-void exchange_notify(const struct exchange_request *request)
-{
-	fsnotify_modify(request->file1);
-	if (request->file1 != request->file2)
-		fsnotify_modify(request->file2);
 }

@@ -25,7 +25,11 @@ int exchange_check_range(u64 offset, u64 length);
 
 /* check_locked.c */
 int exchange_check_locked(struct exchange_request *request, u32 alignment);
-int exchange_verify_areas(const struct exchange_request *request);
+
+/* rights.c */
+int exchange_check_rights(const struct exchange_request *request);
+
+/* complete.c */
 bool exchange_must_be_durable(const struct exchange_request *request);
 void exchange_notify(const struct exchange_request *request);
 

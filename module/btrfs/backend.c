@@ -451,7 +451,7 @@ static int btrfs_exchange(struct exchange_request *request,
 	struct btrfs_exchange *exchange;
 	int error;
 
-	error = exchange_verify_areas(request);
+	error = exchange_check_rights(request);
 	if (error)
 		return error;
 	exchange = kzalloc(sizeof(*exchange), GFP_KERNEL);

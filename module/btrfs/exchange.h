@@ -20,7 +20,7 @@ struct btrfs_exchange {
 	struct extent_writer	writer;
 	struct btrfs_block_rsv	reserve;
 	u64			transid;	/* the transaction of the exchange */
-	bool			changed;	/* an error aborts from here on */
+	bool			must_abort;	/* an error aborts from here on */
 	bool			refs_run;
 	u32			refs_kept;	/* extents since then */
 	u64			moved[2];	/* bytes that went to the other file */

@@ -377,7 +377,7 @@ static int exchange_slice(struct btrfs_trans_handle *trans,
 
 	exchange->refs_kept += count_slice(slice);
 
-	exchange->changed = true;
+	exchange->must_abort = true;
 	for (i = 0; i < 2 && !error; i++)
 		error = drop(trans, exchange, i, slice->from, slice->to,
 			     &exchange->moved[i]);
@@ -495,7 +495,7 @@ static int grow_tails(struct btrfs_trans_handle *trans,
 			continue;
 		to = round_up(exchange->new_size[i],
 			      trans->fs_info->sectorsize) - range->start;
-		exchange->changed = true;
+		exchange->must_abort = true;
 		error = fill_holes(trans, &exchange->writer, range, from, to);
 	}
 	return error;
@@ -514,7 +514,7 @@ static int cut_tails(struct btrfs_trans_handle *trans,
 		if (!btrfs_exchange_tail(exchange, i, &from, &to) ||
 		    exchange->new_size[i] > i_size_read(inode))
 			continue;
-		exchange->changed = true;
+		exchange->must_abort = true;
 		error = drop(trans, exchange, i, from, to, &exchange->cut[i]);
 	}
 	return error;
@@ -621,10 +621,10 @@ static int change(struct btrfs_trans_handle *trans,
 	/* The inodes are updated from what the handle itself has reserved. */
 	trans->block_rsv = &trans->fs_info->trans_block_rsv;
 	if (!error) {
-		exchange->changed = true;
+		exchange->must_abort = true;
 		error = update_inodes(trans, exchange);
 	}
-	if (error && exchange->changed)
+	if (error && exchange->must_abort)
 		btrfs_abort_transaction(trans, error);
 	return error;
 }

@@ -8,7 +8,7 @@
 #include <linux/magic.h>
 #include <linux/moduleparam.h>
 
-#include "exchange.h"
+#include "backend.h"
 
 static bool xfs_transaction_first;
 module_param(xfs_transaction_first, bool, 0644);

@@ -3,7 +3,7 @@
  * The functions of XFS that private.list names, bound while XFS is loaded.
  */
 #include "../private_symbols.h"
-#include "exchange.h"
+#include "backend.h"
 #include "private.h"
 
 DEFINE_PRIVATE_FUNCTIONS;

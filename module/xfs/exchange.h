@@ -1,31 +1,66 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The two back ends of XFS, and what they share.
+ * One exchange in one transaction: exchange.c goes through its steps.
  */
 #ifndef EXCHRANGE_XFS_EXCHANGE_H
 #define EXCHRANGE_XFS_EXCHANGE_H
 
-#include "../exchange.h"
+#include "backend.h"
+#include "pieces.h"
+#include "reservation.h"
 
-/* own_ioctl.c */
-int xfs_own_submit(struct exchange_request *request);
-int xfs_own_query(struct file *file, struct exchrange_query *query);
+struct xfs_exchange {
+	struct exchange_request	*request;
+	struct xfs_mount	*mp;
+	loff_t			old_size[2];	/* bytes, when both were locked */
+	loff_t			new_size[2];	/* the same without TO_EOF */
+	struct xfs_pieces	pieces;
+	struct xfs_reservation	reservation;
+	struct xfs_perag	*pag;		/* where block maps grow, or NULL */
+	struct xfs_rmap_change	*rmaps;		/* that may change in place */
+	u64			rmap_count;
+	struct xfs_btree_cur	*map_cursor[2];	/* in the maps' trees, or NULL */
+};
 
-/* bind.c: XFS's private functions, which both back ends call. */
-int xfs_bind_start(void);
-void xfs_bind_stop(void);
-u32 xfs_bind_get(const struct super_block *sb);
-void xfs_bind_put(const struct super_block *sb);
+static inline struct inode *xfs_exchange_inode(const struct xfs_exchange *exchange,
+					       int side)
+{
+	return VFS_I(exchange->pieces.ip[side]);
+}
 
-/* The rest is called between xfs_bind_get(), if that says NONE, and xfs_bind_put(). */
+static inline bool xfs_exchange_is_one_file(const struct xfs_exchange *exchange)
+{
+	return exchange->pieces.ip[0] == exchange->pieces.ip[1];
+}
 
-/* keep_tails.c */
-int xfs_keep_tails(struct exchange_request *request,
-		   int (*submit)(struct exchange_request *request));
+static inline u64 xfs_exchange_offset(const struct xfs_exchange *exchange, int side)
+{
+	return side ? exchange->request->file2_offset :
+		      exchange->request->file1_offset;
+}
 
-/* one_transaction.c */
-bool xfs_has_own_exchange(const struct file *file);
-int xfs_transaction_submit(struct exchange_request *request);
-void xfs_transaction_query(struct file *file, struct exchrange_query *query);
+/* page_cache.c */
+int xfs_exchange_flush(const struct xfs_exchange *exchange);
+int xfs_exchange_flush_all(const struct xfs_exchange *exchange);
+int xfs_exchange_drop_pages(const struct xfs_exchange *exchange);
+
+/* ends.c */
+int xfs_exchange_prepare_ends(const struct xfs_exchange *exchange);
+void xfs_exchange_settle_ends(const struct xfs_exchange *exchange);
+
+/* ags.c */
+int xfs_exchange_choose_ags(struct xfs_exchange *exchange);
+int xfs_exchange_lock_ag(const struct xfs_exchange *exchange, struct xfs_trans *tp);
+void xfs_exchange_allow_ag(const struct xfs_exchange *exchange, struct xfs_trans *tp);
+void xfs_exchange_forget_ag(struct xfs_exchange *exchange);
+
+/* transaction.c */
+int xfs_exchange_plan(struct xfs_exchange *exchange);
+int xfs_exchange_pieces(struct xfs_exchange *exchange);
+void xfs_exchange_finish(struct xfs_exchange *exchange);
+
+/* freshness.c */
+int xfs_sample_freshness(struct file *file, u64 freshness[6]);
+int xfs_check_freshness(struct inode *inode, const u64 freshness[6]);
 
 #endif /* EXCHRANGE_XFS_EXCHANGE_H */

@@ -13,7 +13,7 @@
 #include <linux/sched/signal.h>
 
 #include "private.h"
-#include "transaction.h"
+#include "exchange.h"
 
 /* What user space carries from START_COMMIT to COMMIT.  Nothing else reads it. */
 struct xfs_freshness {

@@ -16,7 +16,7 @@
 #include <linux/hashtable.h>
 #include <linux/slab.h>
 
-#include "exchange.h"
+#include "backend.h"
 #include "private.h"
 
 /* An inode that has the flag for exchanges that are under way. */

@@ -3,7 +3,7 @@
  * In the place of all that needs XFS's private functions, where the build had no BTF
  * to make it from: xfs_bind_get() says so, and nothing else here is called.
  */
-#include "exchange.h"
+#include "backend.h"
 
 int xfs_bind_start(void)
 {

@@ -21,7 +21,7 @@
 #include <linux/security.h>
 #include <linux/uaccess.h>
 
-#include "exchange.h"
+#include "backend.h"
 #include "trace.h"
 
 /*

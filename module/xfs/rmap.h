@@ -5,7 +5,7 @@
 #ifndef EXCHRANGE_XFS_RMAP_H
 #define EXCHRANGE_XFS_RMAP_H
 
-#include "transaction.h"
+#include "exchange.h"
 
 int xfs_rmap_collect(struct xfs_exchange *exchange);
 xfs_agnumber_t xfs_rmap_last_ag(const struct xfs_exchange *exchange);

@@ -30,21 +30,16 @@
 
 #include "../trace.h"
 #include "rmap.h"
-#include "transaction.h"
+#include "exchange.h"
 
 static struct xfs_inode *inode_of(const struct xfs_exchange *exchange, int side)
 {
 	return exchange->pieces.ip[side];
 }
 
-static bool is_one_file(const struct xfs_exchange *exchange)
-{
-	return inode_of(exchange, 0) == inode_of(exchange, 1);
-}
-
 static void lock_maps(const struct xfs_exchange *exchange)
 {
-	if (is_one_file(exchange))
+	if (xfs_exchange_is_one_file(exchange))
 		xfs_ilock(inode_of(exchange, 0), XFS_ILOCK_EXCL);
 	else
 		xfs_lock_two_inodes(inode_of(exchange, 0), XFS_ILOCK_EXCL,
@@ -54,96 +49,8 @@ static void lock_maps(const struct xfs_exchange *exchange)
 static void unlock_maps(const struct xfs_exchange *exchange)
 {
 	xfs_iunlock(inode_of(exchange, 0), XFS_ILOCK_EXCL);
-	if (!is_one_file(exchange))
+	if (!xfs_exchange_is_one_file(exchange))
 		xfs_iunlock(inode_of(exchange, 1), XFS_ILOCK_EXCL);
-}
-
-/* Whether the AG has the space for the block maps to grow there. */
-static bool has_space(const struct xfs_exchange *exchange,
-		      const struct xfs_perag *pag)
-{
-	u64 kept = (u64)pag->pag_meta_resv.ar_reserved +
-		   pag->pag_rmapbt_resv.ar_reserved;
-
-	return pag->pagf_freeblks >= kept +
-	       xfs_ag_blocks_needed(exchange->mp,
-				    exchange->reservation.map_blocks);
-}
-
-/* Reads the AG's header, so that its counts are known.  Locks nothing. */
-static int read_ag(struct xfs_exchange *exchange, struct xfs_perag *pag)
-{
-	struct xfs_trans *tp;
-	struct xfs_buf *agf;
-	int error;
-
-	error = xfs_trans_alloc_empty(exchange->mp, &tp);
-	if (error)
-		return error;
-	error = xfs_alloc_read_agf(pag, tp, 0, &agf);
-	xfs_trans_cancel(tp);
-	return error;
-}
-
-/* Takes AG @agno for the block maps, if it has the space. */
-static int try_ag(struct xfs_exchange *exchange, xfs_agnumber_t agno)
-{
-	struct xfs_perag *pag = xfs_perag_get(exchange->mp, agno);
-	int error;
-
-	if (!pag)
-		return 0;
-	error = read_ag(exchange, pag);
-	if (!error && has_space(exchange, pag))
-		exchange->pag = pag;
-	else
-		xfs_perag_put(pag);
-	return error;
-}
-
-static void forget_ag(struct xfs_exchange *exchange)
-{
-	if (exchange->pag)
-		xfs_perag_put(exchange->pag);
-	exchange->pag = NULL;
-}
-
-/*
- * An AG from @lowest on that all the blocks fit in, by which the maps may grow: file2's own,
- * or the first that has the space.  -ENOSPC where there is none.
- */
-static int find_ag(struct xfs_exchange *exchange, xfs_agnumber_t lowest)
-{
-	xfs_agnumber_t agno = xfs_ino_to_agno(exchange->mp,
-					      inode_of(exchange, 1)->i_ino);
-	int error = 0;
-
-	forget_ag(exchange);
-	if (!exchange->reservation.map_blocks)
-		return 0;
-	if (agno >= lowest)
-		error = try_ag(exchange, agno);
-	for (agno = lowest; !error && !exchange->pag &&
-	     agno < exchange->mp->m_sb.sb_agcount; agno++)
-		error = try_ag(exchange, agno);
-	if (error)
-		return error;
-	return exchange->pag ? 0 : -ENOSPC;
-}
-
-/* -ENOSPC, -ENOMEM; errors of reading an AG's header. */
-static int choose_ags(struct xfs_exchange *exchange)
-{
-	int error = xfs_rmap_collect(exchange);
-
-	if (error)
-		return error;
-	error = find_ag(exchange, xfs_rmap_last_ag(exchange));
-	if (error != -ENOSPC || !exchange->rmap_count)
-		return error;
-	/* There is space before the AGs that would be locked. */
-	xfs_rmap_forget(exchange);
-	return find_ag(exchange, 0);
 }
 
 /* -E2BIG; less of the log is enough where no reverse mapping changes in place. */
@@ -171,7 +78,7 @@ static int make_plan(struct xfs_exchange *exchange)
 	memalloc_nofs_restore(nofs);
 	unlock_maps(exchange);
 	if (!error)
-		error = choose_ags(exchange);
+		error = xfs_exchange_choose_ags(exchange);
 	trace_exchrange_xfs_plan(exchange->request, pieces->count,
 				 pieces->replaced[0], pieces->replaced[1],
 				 pieces->rmaps_in_place,
@@ -184,7 +91,7 @@ static int make_plan(struct xfs_exchange *exchange)
 /* Drops what xfs_exchange_plan() has found. */
 void xfs_exchange_finish(struct xfs_exchange *exchange)
 {
-	forget_ag(exchange);
+	xfs_exchange_forget_ag(exchange);
 	xfs_rmap_forget(exchange);
 	xfs_free_pieces(&exchange->pieces);
 }
@@ -210,34 +117,6 @@ int xfs_exchange_plan(struct xfs_exchange *exchange)
 }
 
 /* --- in the transaction: ILOCK of both inodes, which are joined to it ------------- */
-
-/*
- * Locks the header of the AG that the maps grow in, until the transaction is committed:
- * nobody else takes its space.  -EAGAIN where somebody has.
- */
-static int lock_ag(const struct xfs_exchange *exchange, struct xfs_trans *tp)
-{
-	struct xfs_buf *agf;
-	int error;
-
-	if (!exchange->pag)
-		return 0;
-	error = xfs_alloc_read_agf(exchange->pag, tp, 0, &agf);
-	if (error)
-		return error;
-	return has_space(exchange, exchange->pag) ? 0 : -EAGAIN;
-}
-
-/*
- * XFS looks for a block of a map from the AG with this number on, and tries those before
- * it, without waiting for a lock.  In the one that is locked here it finds one: so it
- * never waits for a second AG, which could deadlock, and never fails.
- */
-static void allow_ag(const struct xfs_exchange *exchange, struct xfs_trans *tp)
-{
-	if (exchange->pag)
-		tp->t_highest_agno = exchange->pag->pag_agno;
-}
 
 /* The one that counts for a file alone, and not for the other one too. */
 static struct xfs_dquot *own_dquot(struct xfs_dquot *dquot,
@@ -313,7 +192,7 @@ static int prepare(struct xfs_exchange *exchange, struct xfs_trans *tp)
 		return -EAGAIN;
 	return reserve_quota(exchange, tp) ?:
 	       xfs_rmap_lock_ags(exchange, tp) ?:
-	       lock_ag(exchange, tp) ?:
+	       xfs_exchange_lock_ag(exchange, tp) ?:
 	       xfs_rmap_check_all(exchange, tp);
 }
 
@@ -442,7 +321,7 @@ static int exchange_piece(struct xfs_exchange *exchange, struct xfs_trans *tp,
 
 	if (!is_replaced(piece, 0) || !is_replaced(piece, 1))
 		drop_cursors(exchange, 0);
-	allow_ag(exchange, tp);
+	xfs_exchange_allow_ag(exchange, tp);
 	for (i = 0; i < 2 && !error; i++)
 		error = unmap(exchange, tp, piece, i);
 	for (i = 0; i < 2 && !error; i++)
@@ -606,7 +485,7 @@ int xfs_exchange_pieces(struct xfs_exchange *exchange)
 		return error;
 	lock_maps(exchange);
 	xfs_trans_ijoin(tp, inode_of(exchange, 0), 0);
-	if (!is_one_file(exchange))
+	if (!xfs_exchange_is_one_file(exchange))
 		xfs_trans_ijoin(tp, inode_of(exchange, 1), 0);
 
 	error = prepare(exchange, tp);

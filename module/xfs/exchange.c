@@ -22,7 +22,7 @@
 #include <linux/slab.h>
 
 #include "../trace.h"
-#include "transaction.h"
+#include "exchange.h"
 
 /* What this version knows of a file system's format; private.h has the bits. */
 #define KNOWN_RO_COMPAT	(XFS_SB_FEAT_RO_COMPAT_FINOBT |		\
@@ -78,21 +78,6 @@ void xfs_transaction_query(struct file *file, struct exchrange_query *query)
 		       EXCHRANGE_FILE1_WRITTEN;
 }
 
-static struct inode *inode_of(const struct xfs_exchange *exchange, int side)
-{
-	return VFS_I(exchange->pieces.ip[side]);
-}
-
-static bool is_one_file(const struct xfs_exchange *exchange)
-{
-	return exchange->pieces.ip[0] == exchange->pieces.ip[1];
-}
-
-static u64 offset_of(const struct exchange_request *request, int side)
-{
-	return side ? request->file2_offset : request->file1_offset;
-}
-
 /* The ranges in blocks, and the sizes that both files will have. */
 static void set_ranges(struct xfs_exchange *exchange)
 {
@@ -102,8 +87,8 @@ static void set_ranges(struct xfs_exchange *exchange)
 	int i;
 
 	for (i = 0; i < 2; i++) {
-		size[i] = i_size_read(inode_of(exchange, i));
-		exchange->pieces.start[i] = offset_of(request, i) >> shift;
+		size[i] = i_size_read(xfs_exchange_inode(exchange, i));
+		exchange->pieces.start[i] = xfs_exchange_offset(exchange, i) >> shift;
 		exchange->old_size[i] = size[i];
 		exchange->new_size[i] = size[i];
 	}
@@ -113,145 +98,11 @@ static void set_ranges(struct xfs_exchange *exchange)
 	if (!(request->flags & EXCHRANGE_TO_EOF))
 		return;
 	for (i = 0; i < 2; i++)
-		exchange->new_size[i] = offset_of(request, i) + size[!i] -
-					offset_of(request, !i);
+		exchange->new_size[i] = xfs_exchange_offset(exchange, i) + size[!i] -
+					xfs_exchange_offset(exchange, !i);
 	if (exchange->pieces.written_only)
 		exchange->pieces.cut_from = round_up(exchange->new_size[1],
 						     1ULL << shift) >> shift;
-}
-
-/*
- * Writes a range back, with all of the file before it that is behind the size on disk:
- * else a crash finds zeroes there.  All of it where the size on disk has to be the size.
- */
-static int flush_range(const struct xfs_exchange *exchange, int side)
-{
-	const struct exchange_request *request = exchange->request;
-	struct xfs_inode *ip = exchange->pieces.ip[side];
-	u64 offset = offset_of(request, side);
-
-	if (request->flags & EXCHRANGE_TO_EOF)
-		return filemap_write_and_wait(VFS_I(ip)->i_mapping);
-	return filemap_write_and_wait_range(VFS_I(ip)->i_mapping,
-					    min_t(u64, offset, ip->i_disk_size),
-					    offset + request->length - 1);
-}
-
-static int flush(const struct xfs_exchange *exchange)
-{
-	int i, error = 0;
-
-	for (i = 0; i < 2; i++)
-		inode_dio_wait(inode_of(exchange, i));
-	for (i = 0; i < 2 && !error; i++)
-		error = flush_range(exchange, i) ?:
-			xfs_qm_dqattach(exchange->pieces.ip[i]);
-	return error;
-}
-
-/*
- * Whether it has blocks, or will, from @from on to @end, in bytes; or its map cannot be
- * read, which what comes next tells.
- */
-static bool has_blocks(struct xfs_inode *ip, u64 from, u64 end)
-{
-	unsigned int shift = ip->i_mount->m_sb.sb_blocklog;
-	struct xfs_iext_cursor cursor;
-	struct xfs_bmbt_irec record;
-	bool found = true;
-
-	xfs_ilock(ip, XFS_ILOCK_EXCL);
-	if (!xfs_iread_extents(NULL, ip, XFS_DATA_FORK))
-		found = xfs_iext_lookup_extent(ip, &ip->i_df, from >> shift,
-					       &cursor, &record) &&
-			record.br_startoff < end >> shift;
-	xfs_iunlock(ip, XFS_ILOCK_EXCL);
-	return found;
-}
-
-/*
- * What of a file that is going to grow is behind its end, in its last block and in those
- * that it has there.  XFS writes zeroes behind the end.
- */
-static int zero_behind_end(const struct xfs_exchange *exchange,
-			   struct xfs_inode *ip, u64 new_size)
-{
-	u64 size = i_size_read(VFS_I(ip));
-	u64 from = round_up(size, exchange->mp->m_sb.sb_blocksize);
-	u64 end = round_up(new_size, exchange->mp->m_sb.sb_blocksize);
-	int error = 0;
-
-	if (from > size)
-		error = xfs_zero_range(ip, size, from - size, NULL) ?:
-			filemap_write_and_wait_range(VFS_I(ip)->i_mapping, size,
-						     from - 1);
-	/* Which asks for space and quota, even where there is nothing. */
-	if (!error && end > from && has_blocks(ip, from, end))
-		error = xfs_free_file_space(ip, from, end - from);
-	return error;
-}
-
-/*
- * What is behind the end of a file and in the range: with FILE1_WRITTEN it stays where it
- * is, and where the file grows it must not come to light; a delayed allocation cannot
- * change places.  Nobody sees any of it.
- */
-static int prepare_end(const struct xfs_exchange *exchange, int side)
-{
-	struct xfs_inode *ip = exchange->pieces.ip[side];
-	u64 new_size = exchange->new_size[side];
-
-	if (!(exchange->request->flags & EXCHRANGE_TO_EOF))
-		return 0;
-	if (exchange->pieces.written_only && new_size > i_size_read(VFS_I(ip)) &&
-	    !(exchange->request->flags & EXCHRANGE_DRY_RUN))
-		return zero_behind_end(exchange, ip, new_size);
-	return ip->i_delayed_blks ? xfs_free_eofblocks(ip) : 0;
-}
-
-/*
- * Takes part of a range out of the page cache, out of all mappings, and out of what CoW
- * has preallocated for it.  It is clean, and the locks keep it from coming back before
- * the exchange is done: nobody sees pages of before and of after beside each other.
- */
-static int drop_range(struct xfs_inode *ip, u64 offset, u64 length)
-{
-	int error = xfs_flush_unmap_range(ip, offset, length);
-
-	/* One that a device wrote to meanwhile may have stayed. */
-	if (!error && filemap_range_has_page(VFS_I(ip)->i_mapping, offset,
-					     offset + length - 1))
-		error = -EAGAIN;
-	if (!error && ip->i_cowfp && ip->i_cowfp->if_bytes)
-		error = xfs_reflink_cancel_cow_range(ip, offset, length, true);
-	return error;
-}
-
-/* Pieces without a gap go together. */
-static int drop_pieces(const struct xfs_exchange *exchange, int side)
-{
-	const struct xfs_pieces *pieces = &exchange->pieces;
-	unsigned int shift = exchange->mp->m_sb.sb_blocklog;
-	u64 i, start = 0, end = 0;
-	int error = 0;
-
-	for (i = 0; i < pieces->count && !error; i++) {
-		const struct xfs_piece *piece = &pieces->piece[i];
-
-		if (!has_side(piece, side))
-			continue;
-		if (piece->offset[side] != end) {
-			if (end > start)
-				error = drop_range(pieces->ip[side], start << shift,
-						   (end - start) << shift);
-			start = piece->offset[side];
-		}
-		end = piece->offset[side] + piece->length;
-	}
-	if (!error && end > start)
-		error = drop_range(pieces->ip[side], start << shift,
-				   (end - start) << shift);
-	return error;
 }
 
 /* As a write does it. */
@@ -260,7 +111,7 @@ static int remove_privileges(const struct xfs_exchange *exchange)
 	int error;
 
 	error = file_remove_privs(exchange->request->file1);
-	if (!error && !is_one_file(exchange))
+	if (!error && !xfs_exchange_is_one_file(exchange))
 		error = file_remove_privs(exchange->request->file2);
 	return error;
 }
@@ -284,20 +135,13 @@ static int free_space(const struct xfs_exchange *exchange, int error)
 static int try_exchange(struct xfs_exchange *exchange, bool planned)
 {
 	bool dry_run = exchange->request->flags & EXCHRANGE_DRY_RUN;
-	int i, error = 0;
+	int error = 0;
 
 	if (!planned)
 		error = xfs_exchange_plan(exchange);
-	for (i = 0; i < 2 && !error && !dry_run; i++)
-		error = drop_pieces(exchange, i);
+	if (!error && !dry_run)
+		error = xfs_exchange_drop_pages(exchange);
 	return error ?: xfs_exchange_pieces(exchange);
-}
-
-/* With these locks nothing becomes dirty again. */
-static int flush_all(const struct xfs_exchange *exchange)
-{
-	return filemap_write_and_wait(inode_of(exchange, 0)->i_mapping) ?:
-	       filemap_write_and_wait(inode_of(exchange, 1)->i_mapping);
 }
 
 static int exchange_space(struct xfs_exchange *exchange, bool planned)
@@ -309,7 +153,7 @@ static int exchange_space(struct xfs_exchange *exchange, bool planned)
 		error = try_exchange(exchange, planned && attempt == 0);
 		/* Writeback of other ranges changes the maps; this ends it. */
 		if (error == -EAGAIN)
-			error = flush_all(exchange) ?: -EAGAIN;
+			error = xfs_exchange_flush_all(exchange) ?: -EAGAIN;
 		if ((error == -EDQUOT || error == -ENOSPC) && !freed) {
 			freed = true;
 			error = free_space(exchange, error) ?: -EAGAIN;
@@ -319,29 +163,6 @@ static int exchange_space(struct xfs_exchange *exchange, bool planned)
 	}
 	/* Others take the space of each AG as soon as it is found. */
 	return -ENOSPC;
-}
-
-/*
- * After the exchange: nothing is cached or mapped behind an end that has come nearer, and
- * what file2 keeps there goes, if it can.  Nobody asks: the exchange is done.
- */
-static void settle_ends(const struct xfs_exchange *exchange)
-{
-	const struct xfs_pieces *pieces = &exchange->pieces;
-	unsigned int shift = exchange->mp->m_sb.sb_blocklog;
-	u64 end = pieces->start[1] + pieces->length;
-	int i;
-
-	if (!(exchange->request->flags & EXCHRANGE_TO_EOF))
-		return;
-	if (pieces->written_only && exchange->new_size[1] < exchange->old_size[1])
-		xfs_truncate_page(pieces->ip[1], exchange->new_size[1], NULL);
-	if (pieces->cut_from < end &&
-	    has_blocks(pieces->ip[1], pieces->cut_from << shift, end << shift))
-		xfs_free_file_space(pieces->ip[1], pieces->cut_from << shift,
-				    (end - pieces->cut_from) << shift);
-	for (i = 0; i < 2; i++)
-		truncate_pagecache(inode_of(exchange, i), exchange->new_size[i]);
 }
 
 static int plan(struct xfs_exchange *exchange)
@@ -357,10 +178,9 @@ static int plan(struct xfs_exchange *exchange)
 static int exchange_locked(struct xfs_exchange *exchange)
 {
 	bool planned;
-	int i, error = 0;
+	int error;
 
-	for (i = 0; i < 2 && !error; i++)
-		error = prepare_end(exchange, i);
+	error = xfs_exchange_prepare_ends(exchange);
 	/* What the exchange needs is asked for before the privileges go. */
 	if (!error)
 		error = plan(exchange);
@@ -375,7 +195,7 @@ static int exchange_locked(struct xfs_exchange *exchange)
 	exchange_watch_begin(exchange->request);
 	error = exchange_space(exchange, planned);
 	if (!error && !(exchange->request->flags & EXCHRANGE_DRY_RUN))
-		settle_ends(exchange);
+		xfs_exchange_settle_ends(exchange);
 	exchange_watch_end(exchange->request, !error);
 	return error;
 }
@@ -393,10 +213,10 @@ static int check_and_exchange(struct xfs_exchange *exchange,
 		return -EOPNOTSUPP;
 	error = exchange_check_locked(request, exchange->mp->m_sb.sb_blocksize);
 	/* XFS waits for those who have pinned blocks of a mapping only where both have DAX. */
-	if (!error && IS_DAX(inode_of(exchange, 0)) != IS_DAX(inode_of(exchange, 1)))
+	if (!error && IS_DAX(xfs_exchange_inode(exchange, 0)) != IS_DAX(xfs_exchange_inode(exchange, 1)))
 		error = -EINVAL;
 	if (!error && freshness)
-		error = xfs_check_freshness(inode_of(exchange, 1), freshness);
+		error = xfs_check_freshness(xfs_exchange_inode(exchange, 1), freshness);
 	if (error)
 		return error;
 	if (request->length == 0) {
@@ -405,7 +225,7 @@ static int check_and_exchange(struct xfs_exchange *exchange,
 	}
 
 	set_ranges(exchange);
-	error = flush(exchange);
+	error = xfs_exchange_flush(exchange);
 	if (!error)
 		error = exchange_locked(exchange);
 	xfs_exchange_finish(exchange);
@@ -463,7 +283,7 @@ static int xfs_transaction_exchange(struct exchange_request *request,
 	if (missing_reason(request->file1) != EXCHRANGE_REASON_NONE ||
 	    missing_reason(request->file2) != EXCHRANGE_REASON_NONE)
 		return -EOPNOTSUPP;
-	error = exchange_verify_areas(request);
+	error = exchange_check_rights(request);
 	if (error)
 		return error;
 	exchange = kzalloc(sizeof(*exchange), GFP_KERNEL);

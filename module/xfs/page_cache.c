@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The page cache of both files: written back before the exchange, and what is going to
+ * move dropped.
+ *
+ * Whoever calls these holds both inodes' IOLOCK and MMAPLOCK exclusively.
+ */
+#include <linux/fs.h>
+#include <linux/pagemap.h>
+
+#include "exchange.h"
+
+/*
+ * Writes a range back, with all of the file before it that is behind the size on disk:
+ * else a crash finds zeroes there.  All of it where the size on disk has to be the size.
+ */
+static int flush_range(const struct xfs_exchange *exchange, int side)
+{
+	const struct exchange_request *request = exchange->request;
+	struct xfs_inode *ip = exchange->pieces.ip[side];
+	u64 offset = xfs_exchange_offset(exchange, side);
+
+	if (request->flags & EXCHRANGE_TO_EOF)
+		return filemap_write_and_wait(VFS_I(ip)->i_mapping);
+	return filemap_write_and_wait_range(VFS_I(ip)->i_mapping,
+					    min_t(u64, offset, ip->i_disk_size),
+					    offset + request->length - 1);
+}
+
+int xfs_exchange_flush(const struct xfs_exchange *exchange)
+{
+	int i, error = 0;
+
+	for (i = 0; i < 2; i++)
+		inode_dio_wait(xfs_exchange_inode(exchange, i));
+	for (i = 0; i < 2 && !error; i++)
+		error = flush_range(exchange, i) ?:
+			xfs_qm_dqattach(exchange->pieces.ip[i]);
+	return error;
+}
+
+/*
+ * Takes part of a range out of the page cache, out of all mappings, and out of what CoW
+ * has preallocated for it.  It is clean, and the locks keep it from coming back before
+ * the exchange is done: nobody sees pages of before and of after beside each other.
+ */
+static int drop_range(struct xfs_inode *ip, u64 offset, u64 length)
+{
+	int error = xfs_flush_unmap_range(ip, offset, length);
+
+	/* One that a device wrote to meanwhile may have stayed. */
+	if (!error && filemap_range_has_page(VFS_I(ip)->i_mapping, offset,
+					     offset + length - 1))
+		error = -EAGAIN;
+	if (!error && ip->i_cowfp && ip->i_cowfp->if_bytes)
+		error = xfs_reflink_cancel_cow_range(ip, offset, length, true);
+	return error;
+}
+
+/* Pieces without a gap go together. */
+static int drop_pieces(const struct xfs_exchange *exchange, int side)
+{
+	const struct xfs_pieces *pieces = &exchange->pieces;
+	unsigned int shift = exchange->mp->m_sb.sb_blocklog;
+	u64 i, start = 0, end = 0;
+	int error = 0;
+
+	for (i = 0; i < pieces->count && !error; i++) {
+		const struct xfs_piece *piece = &pieces->piece[i];
+
+		if (!has_side(piece, side))
+			continue;
+		if (piece->offset[side] != end) {
+			if (end > start)
+				error = drop_range(pieces->ip[side], start << shift,
+						   (end - start) << shift);
+			start = piece->offset[side];
+		}
+		end = piece->offset[side] + piece->length;
+	}
+	if (!error && end > start)
+		error = drop_range(pieces->ip[side], start << shift,
+				   (end - start) << shift);
+	return error;
+}
+
+/* With these locks nothing becomes dirty again. */
+int xfs_exchange_flush_all(const struct xfs_exchange *exchange)
+{
+	return filemap_write_and_wait(xfs_exchange_inode(exchange, 0)->i_mapping) ?:
+	       filemap_write_and_wait(xfs_exchange_inode(exchange, 1)->i_mapping);
+}
+
+int xfs_exchange_drop_pages(const struct xfs_exchange *exchange)
+{
+	int i, error = 0;
+
+	for (i = 0; i < 2 && !error; i++)
+		error = drop_pieces(exchange, i);
+	return error;
+}
