@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The file extents of a byte range: read from a file's subvolume tree, and put
- * into another's.
+ * The file extents of a byte range: counted and read (extent_list.c), given another owner
+ * (extent_refs.c), and put into another file (extent_items.c).
  */
 #ifndef EXCHRANGE_BTRFS_EXTENTS_H
 #define EXCHRANGE_BTRFS_EXTENTS_H
@@ -56,28 +56,34 @@ struct extent_writer {
 	struct btrfs_path	*path;
 };
 
+/* extent_list.c */
 int count_extents(const struct file_range *range, u64 from, u64 to,
 		  struct extent_count *count);
 int alloc_extent_list(struct extent_list *list, const struct extent_count *count,
 		      const struct btrfs_fs_info *fs_info);
 void free_extent_list(struct extent_list *list);
-void update_moved_extents(struct btrfs_inode *inode, u64 start, u64 end);
 int collect_extents(struct btrfs_trans_handle *trans,
 		    const struct file_range *range, u64 from, u64 to,
 		    struct extent_list *list);
+
+/* extent_refs.c */
 int add_extent_refs(struct btrfs_trans_handle *trans,
 		    const struct file_range *target,
 		    const struct extent_list *list, u32 first, u32 end);
 void undo_extent_refs(struct btrfs_trans_handle *trans,
 		      const struct file_range *target,
 		      const struct extent_list *list, u32 first, u32 end);
+
+/* extent_items.c */
 int alloc_extent_writer(struct extent_writer *writer);
 void free_extent_writer(struct extent_writer *writer);
 int insert_extents(struct btrfs_trans_handle *trans,
 		   struct extent_writer *writer, const struct file_range *target,
 		   const struct extent_list *list, u32 first, u32 end);
-
 int fill_holes(struct btrfs_trans_handle *trans, struct extent_writer *writer,
 	       const struct file_range *target, u64 from, u64 to);
+
+/* balance.c */
+void update_moved_extents(struct btrfs_inode *inode, u64 start, u64 end);
 
 #endif /* EXCHRANGE_BTRFS_EXTENTS_H */

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The references of a file to the extents that it has on the disk: kept in memory by btrfs,
+ * and sent on to the extent tree.
+ */
+#include <linux/sched.h>
+
+#include "extents.h"
+
+static bool has_disk_extent(const struct file_extent *extent)
+{
+	return extent->item.type != BTRFS_FILE_EXTENT_INLINE &&
+	       extent->item.disk_bytenr;
+}
+
+static void init_extent_ref(struct btrfs_ref *ref,
+			    const struct file_range *target,
+			    const struct file_extent *extent, int action)
+{
+	u64 root_id = btrfs_root_id(target->inode->root);
+
+	*ref = (struct btrfs_ref) {
+		.action		= action,
+		.bytenr		= le64_to_cpu(extent->item.disk_bytenr),
+		.num_bytes	= le64_to_cpu(extent->item.disk_num_bytes),
+		.owning_root	= root_id,
+		.ref_root	= root_id,
+	};
+	/* The file offset at which the whole extent would begin. */
+	btrfs_init_data_ref(ref, btrfs_ino(target->inode),
+			    target->start + extent->offset -
+			    le64_to_cpu(extent->item.offset), 0, false);
+}
+
+/* Takes the references of the extents @first to @end - 1 back, or aborts. */
+void undo_extent_refs(struct btrfs_trans_handle *trans,
+		      const struct file_range *target,
+		      const struct extent_list *list, u32 first, u32 end)
+{
+	struct btrfs_ref ref;
+	int error = 0;
+
+	for (; first < end && !error; first++) {
+		if (!has_disk_extent(&list->extents[first]))
+			continue;
+		init_extent_ref(&ref, target, &list->extents[first],
+				BTRFS_DROP_DELAYED_REF);
+		error = btrfs_free_extent(trans, &ref);
+	}
+	if (error)
+		btrfs_abort_transaction(trans, error);
+}
+
+/*
+ * Makes @target an owner of the extents @first to @end - 1 of @list.  Before their old
+ * owner is dropped, so that an extent is never without one.  After an error the
+ * references are as they were, or the transaction is aborted.
+ */
+int add_extent_refs(struct btrfs_trans_handle *trans,
+		    const struct file_range *target,
+		    const struct extent_list *list, u32 first, u32 end)
+{
+	struct btrfs_ref ref;
+	int error;
+	u32 i;
+
+	for (i = first; i < end; i++) {
+		if (!has_disk_extent(&list->extents[i]))
+			continue;
+		init_extent_ref(&ref, target, &list->extents[i],
+				BTRFS_ADD_DELAYED_REF);
+		error = btrfs_inc_extent_ref(trans, &ref);
+		if (error) {
+			undo_extent_refs(trans, target, list, first, i);
+			return error;
+		}
+		cond_resched();
+	}
+	return 0;
+}
