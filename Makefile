@@ -147,10 +147,11 @@ examples       := $(patsubst %.c,$(BUILD)/%,$(wildcard tools/lib/examples/*.c))
 # Each of these folders is one program, of its name.
 folders         := crash fuzz power_cut stress
 folder_programs := $(foreach folder,$(folders),$(BUILD)/selftests/$(folder)/$(folder))
+demo_reader     := $(BUILD)/selftests/demo_reader
 common_objects := $(patsubst %.c,$(BUILD)/%.o,$(wildcard selftests/common/*.c))
 
 .PHONY: selftests
-selftests: $(test_programs) $(bench_programs) $(folder_programs) $(examples)
+selftests: $(test_programs) $(bench_programs) $(folder_programs) $(examples) $(demo_reader)
 
 $(BUILD)/selftests/%.o: override CPPFLAGS += -Iselftests/common
 
@@ -162,7 +163,7 @@ $(BUILD)/selftests/bench/%: $(BUILD)/selftests/bench/%.o $(common_objects) $(STA
 	$(say) LD $@
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka -lpthread
 
-$(BUILD)/tools/lib/examples/%: $(BUILD)/tools/lib/examples/%.o $(STATIC)
+$(examples) $(demo_reader): %: %.o $(STATIC)
 	$(say) LD $@
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
@@ -181,13 +182,15 @@ $(foreach folder,$(folders),$(eval $(call folder_program,$(folder))))
 install-selftests: selftests
 	$(Q)$(INSTALL) -d $(DESTDIR)/usr/libexec/exchrange
 	$(Q)$(INSTALL) -m 755 selftests/guest/guest-init selftests/guest/run-tests \
-		selftests/demo $(test_programs) $(bench_programs) $(folder_programs) $(examples) \
+		selftests/demo $(demo_reader) $(test_programs) $(bench_programs) \
+		$(folder_programs) $(examples) \
 		$(DESTDIR)/usr/libexec/exchrange
 	$(Q)cp -r tools/vim $(DESTDIR)/usr/libexec/exchrange
 
 .PHONY: demo check check-crash check-debug check-stress bench lint deps
 demo:
-	@selftests/guest/run --timeout 600 -- /usr/libexec/exchrange/demo
+	@[ ! -t 1 ] || color=--color; \
+		selftests/guest/run --timeout 600 -- /usr/libexec/exchrange/demo $$color
 
 check:
 	@selftests/check
@@ -206,6 +209,13 @@ lint:
 
 deps:
 	@selftests/guest/deps
+
+# Each is drawn by the script beside it.
+pictures := $(wildcard Documentation/pictures/*.svg)
+
+.PHONY: pictures
+pictures:
+	$(Q)for picture in $(basename $(pictures)); do $$picture >$$picture.svg || exit; done
 
 # --- installing ---------------------------------------------------------------
 
@@ -325,6 +335,7 @@ help:
 	@echo "make check-stress random operations and calls, and the long tables: hours"
 	@echo "make bench        measure, in a guest"
 	@echo "make lint         checkpatch, sparse, cppcheck, shellcheck, the man pages"
+	@echo "make pictures     draw the pictures of the documents again"
 	@echo "make deps         install what demo, check and bench need (as root; else say what)"
 	@echo "make modules      only the module, for KERNEL_RELEASE=$(KERNEL_RELEASE)"
 	@echo "make tools        only the library and the command"
