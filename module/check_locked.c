@@ -60,7 +60,8 @@ int exchange_check_locked(struct exchange_request *request, u32 alignment)
 	u64 size1 = i_size_read(inode1), size2 = i_size_read(inode2);
 	u64 offset1 = request->file1_offset, offset2 = request->file2_offset;
 
-	if (IS_IMMUTABLE(inode1) || IS_IMMUTABLE(inode2))
+	if (IS_IMMUTABLE(inode1) || IS_IMMUTABLE(inode2) ||
+	    IS_APPEND(inode1) || IS_APPEND(inode2))
 		return -EPERM;
 	if (IS_SWAPFILE(inode1) || IS_SWAPFILE(inode2))
 		return -ETXTBSY;

@@ -7,6 +7,7 @@
 
 #include <linux/file.h>
 #include <linux/mm.h>
+#include <linux/security.h>
 
 /* Since 6.12 struct fd is opaque. */
 #ifndef fd_file
@@ -23,5 +24,23 @@ static inline void compat_vm_flags_mod(struct vm_area_struct *vma,
 	vma->vm_flags = (vma->vm_flags | set) & ~clear;
 #endif
 }
+
+/*
+ * What ftruncate(2) asks security modules with: of the open file since 6.2, of its path
+ * before.  Kbuild looks.
+ */
+#ifdef HAVE_SECURITY_FILE_TRUNCATE
+#define compat_truncate_hook		security_file_truncate
+#define compat_truncate_subject(file)	(file)
+#ifdef CONFIG_SECURITY
+#define COMPAT_HAS_TRUNCATE_HOOK
+#endif
+#else
+#define compat_truncate_hook		security_path_truncate
+#define compat_truncate_subject(file)	(&(file)->f_path)
+#ifdef CONFIG_SECURITY_PATH
+#define COMPAT_HAS_TRUNCATE_HOOK
+#endif
+#endif
 
 #endif /* EXCHRANGE_COMPAT_H */

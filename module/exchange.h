@@ -8,6 +8,8 @@
 
 #include "backend.h"
 
+struct private_symbol;
+
 /* ioctl.c */
 extern const struct file_operations exchange_fops;
 
@@ -27,6 +29,7 @@ int exchange_check_range(u64 offset, u64 length);
 int exchange_check_locked(struct exchange_request *request, u32 alignment);
 
 /* rights.c */
+const struct private_symbol *exchange_rights_symbol(void);
 int exchange_check_rights(const struct exchange_request *request);
 
 /* complete.c */

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Binds functions that a file system does not export.
+ * Binds functions that a file system does not export, and the one of the kernel itself
+ * that rights.c asks with.
  *
  * They are found by name with kallsyms_lookup_name(), which is not exported
- * itself: a kprobe, which lives for one look-up, knows its address.  They are
- * called through static calls, which are direct calls: an indirect one ends in a
- * fault where the kernel has sealed the function against it (IBT).
+ * itself: a kprobe, which lives for one look-up, knows its address; where the kernel
+ * has no kprobes, nothing is bound.  They are called through static calls, which are
+ * direct calls: an indirect one ends in a fault where the kernel has sealed the function
+ * against it (IBT).
  *
  * All of it hangs on the BTF that the module was built against: where the loaded
  * file system has another one, its structures may be laid out in another way, and
@@ -24,8 +26,7 @@
 #include <linux/vmalloc.h>
 #include <crypto/sha2.h>
 
-#include <linux/exchrange.h>
-
+#include "exchange.h"
 #include "private_symbols.h"
 
 DEFINE_STATIC_CALL_NULL(kallsyms_lookup, kallsyms_lookup_name);
@@ -36,6 +37,7 @@ DEFINE_STATIC_CALL_NULL(kallsyms_lookup, kallsyms_lookup_name);
  */
 static int find_kallsyms_lookup(void)
 {
+#ifdef CONFIG_KPROBES
 	struct kprobe probe = { .symbol_name = "kallsyms_lookup_name" };
 	int error;
 
@@ -45,6 +47,9 @@ static int find_kallsyms_lookup(void)
 	static_call_update(kallsyms_lookup, (void *)probe.addr);
 	unregister_kprobe(&probe);
 	return 0;
+#else
+	return -EOPNOTSUPP;
+#endif
 }
 
 static void *find_symbol(const struct private_symbols *symbols, const char *name)
@@ -128,10 +133,30 @@ static void update(const struct private_symbol *symbol, void *function)
 	__static_call_update(symbol->key, symbol->trampoline, function);
 }
 
+/* What is asked before an exchange: of the kernel itself, so it stays bound. */
+static bool bind_rights(const struct private_symbols *symbols)
+{
+	const struct private_symbol *symbol = exchange_rights_symbol();
+	void *function;
+
+	if (!symbol)
+		return true;
+	function = (void *)static_call(kallsyms_lookup)(symbol->name);
+	if (!function) {
+		pr_warn("%s stays off: the kernel has no %s\n", symbols->purpose,
+			symbol->name);
+		return false;
+	}
+	update(symbol, function);
+	return true;
+}
+
 static u32 try_to_bind(const struct private_symbols *symbols)
 {
 	size_t i;
 
+	if (!bind_rights(symbols))
+		return EXCHRANGE_REASON_SYMBOL;
 	if (!same_btf(symbols))
 		return EXCHRANGE_REASON_BTF;
 
@@ -194,7 +219,7 @@ static int module_event(struct notifier_block *notifier, unsigned long event,
 
 /*
  * Binds @symbols now, if their module is loaded, and whenever it is loaded
- * later.  May sleep.  An error only where no symbol at all can be looked up.
+ * later; never, where no symbol can be looked up.  May sleep.
  */
 int private_symbols_start(struct private_symbols *symbols)
 {
@@ -202,8 +227,12 @@ int private_symbols_start(struct private_symbols *symbols)
 
 	symbols->reason = EXCHRANGE_REASON_FILE_SYSTEM;
 	error = find_kallsyms_lookup();
-	if (error)
-		return error;
+	if (error) {
+		pr_warn("%s stays off: this kernel has no kprobes, or no kallsyms: error %d\n",
+			symbols->purpose, error);
+		symbols->reason = EXCHRANGE_REASON_LOOKUP;
+		return 0;
+	}
 
 	symbols->notifier.notifier_call = module_event;
 	error = register_module_notifier(&symbols->notifier);
@@ -216,7 +245,8 @@ int private_symbols_start(struct private_symbols *symbols)
 
 void private_symbols_stop(struct private_symbols *symbols)
 {
-	unregister_module_notifier(&symbols->notifier);
+	if (symbols->reason != EXCHRANGE_REASON_LOOKUP)
+		unregister_module_notifier(&symbols->notifier);
 }
 
 /*

@@ -270,6 +270,8 @@ static void assert_to_eof_off(const struct exchrange_range *range,
 	assert_int_equal(device_exchange(&to_eof), EOPNOTSUPP);
 	to_eof.flags |= EXCHRANGE_DRY_RUN;
 	assert_int_equal(device_exchange(&to_eof), EOPNOTSUPP);
+	/* XFS answers into a page of the caller's.  No room is an error, and no wrong answer. */
+	assert_int_equal(as_nobody(query_in_a_full_address_space, &to_eof.file2_fd), ENOMEM);
 }
 
 /* What needs private functions is off for this reason, which the log tells. */
@@ -326,6 +328,29 @@ static void test_missing_function_keeps_it_off(void **state)
 	reload();
 }
 
+/* A kernel without kprobes, or without the names of its functions, loads the module all the same. */
+static void test_no_lookup_keeps_it_off(void **state)
+{
+	(void)state;
+	load_changed("s/\\0kallsyms_lookup_name\\0/\\0kallsyms_lookup_none\\0/");
+	assert_off(EXCHRANGE_REASON_LOOKUP,
+		   "this kernel has no kprobes, or no kallsyms: error -2");
+	/* It stays so when the file system comes again. */
+	leave_file_system();
+	enter_file_system();
+	assert_off(EXCHRANGE_REASON_LOOKUP, "this kernel");
+	reload();
+}
+
+/* Nothing is truncated that nobody could be asked about. */
+static void test_missing_hook_keeps_it_off(void **state)
+{
+	(void)state;
+	load_changed("s/\\0security_file_truncate\\0/\\0security_fool_truncate\\0/");
+	assert_off(EXCHRANGE_REASON_SYMBOL, "the kernel has no security_fool_truncate");
+	reload();
+}
+
 static void test_second_file_system(void **state)
 {
 	(void)state;
@@ -346,6 +371,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_loads_without_the_file_system),
 		cmocka_unit_test(test_another_build_stays_off),
 		cmocka_unit_test(test_missing_function_keeps_it_off),
+		cmocka_unit_test(test_missing_hook_keeps_it_off),
+		cmocka_unit_test(test_no_lookup_keeps_it_off),
 		cmocka_unit_test(test_second_file_system),
 	};
 

@@ -43,7 +43,7 @@ static int xfs_submit(struct exchange_request *request)
 static int query_own_alone(struct file *file, struct exchrange_query *query,
 			   u32 reason)
 {
-	int error = xfs_own_query(file, query);
+	int error = xfs_own_query(file, query, reason);
 
 	if (!error && query->backend == EXCHRANGE_BACKEND_NONE &&
 	    reason != EXCHRANGE_REASON_BUILD)
@@ -56,7 +56,6 @@ static int xfs_query(struct file *file, struct exchrange_query *query)
 	const struct super_block *sb = file_inode(file)->i_sb;
 	u32 reason = xfs_bind_get(sb);
 	bool transaction;
-	int error = 0;
 
 	if (reason != EXCHRANGE_REASON_NONE)
 		return query_own_alone(file, query, reason);
@@ -65,13 +64,14 @@ static int xfs_query(struct file *file, struct exchrange_query *query)
 	if (transaction)
 		xfs_transaction_query(file, query);
 	else
-		error = xfs_own_query(file, query);
-	if (!error && xfs_has_own_exchange(file))
+		xfs_own_describe(query, xfs_own_alignment(file),
+				 EXCHRANGE_REASON_NONE);
+	if (xfs_has_own_exchange(file))
 		query->alternative = transaction ?
 				     EXCHRANGE_BACKEND_XFS :
 				     EXCHRANGE_BACKEND_XFS_TRANSACTION;
 	xfs_bind_put(sb);
-	return error;
+	return 0;
 }
 
 const struct exchange_backend exchange_backend_xfs = {

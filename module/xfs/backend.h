@@ -9,7 +9,8 @@
 
 /* own_ioctl.c */
 int xfs_own_submit(struct exchange_request *request);
-int xfs_own_query(struct file *file, struct exchrange_query *query);
+int xfs_own_query(struct file *file, struct exchrange_query *query, u32 reason);
+void xfs_own_describe(struct exchrange_query *query, u32 alignment, u32 reason);
 
 /* bind.c: XFS's private functions, which both back ends call. */
 int xfs_bind_start(void);
@@ -25,6 +26,7 @@ int xfs_keep_tails(struct exchange_request *request,
 
 /* exchange.c */
 bool xfs_has_own_exchange(const struct file *file);
+u32 xfs_own_alignment(const struct file *file);
 int xfs_transaction_submit(struct exchange_request *request);
 void xfs_transaction_query(struct file *file, struct exchrange_query *query);
 

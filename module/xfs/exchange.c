@@ -67,6 +67,17 @@ bool xfs_has_own_exchange(const struct file *file)
 	return xfs_has_exchange_range(XFS_I(file_inode(file))->i_mount);
 }
 
+/* Of XFS's own ioctl, in bytes: blocks, or the realtime extents of a file that has those. */
+u32 xfs_own_alignment(const struct file *file)
+{
+	const struct xfs_inode *ip = XFS_I(file_inode(file));
+	const struct xfs_sb *sb = &ip->i_mount->m_sb;
+
+	if (READ_ONCE(ip->i_diflags) & XFS_DIFLAG_REALTIME)
+		return sb->sb_blocksize * sb->sb_rextsize;
+	return sb->sb_blocksize;
+}
+
 void xfs_transaction_query(struct file *file, struct exchrange_query *query)
 {
 	query->reason = missing_reason(file);

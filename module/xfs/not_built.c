@@ -34,6 +34,11 @@ bool xfs_has_own_exchange(const struct file *file)
 	return true;
 }
 
+u32 xfs_own_alignment(const struct file *file)
+{
+	return 0;
+}
+
 int xfs_transaction_submit(struct exchange_request *request)
 {
 	return -EOPNOTSUPP;

@@ -133,6 +133,10 @@ int xfs_own_submit(struct exchange_request *request)
 		return error;
 	if (request->operation == EXCHANGE_OPERATION_START_COMMIT)
 		return hand_on(request);
+	/* XFS itself asks for the writes alone, and truncates append-only files. */
+	error = exchange_check_rights(request);
+	if (error)
+		return error;
 	if (!(request->flags & EXCHRANGE_TO_EOF))
 		return write_end(request->file1) ?:
 		       write_end(request->file2) ?:
@@ -141,10 +145,10 @@ int xfs_own_submit(struct exchange_request *request)
 }
 
 /*
- * Asks XFS for @geometry.  XFS answers into user memory only and the caller's
- * struct is too small for it, so a page of the caller's address space is
- * borrowed, by the caller's limits: -ENOMEM, or -EAGAIN where all is locked.  A
- * caller that writes to it, forks or maps something else there meanwhile harms
+ * Asks XFS for @geometry, where its functions are not bound.  XFS answers into user
+ * memory only and the caller's struct is too small for it, so a page of the caller's
+ * address space is borrowed, by the caller's limits: -ENOMEM, or -EAGAIN where all is
+ * locked.  A caller that writes to it, forks or maps something else there meanwhile harms
  * itself alone.
  */
 static int read_geometry(struct file *file, struct xfs_geometry *geometry)
@@ -192,28 +196,33 @@ static u32 missing_reason(struct file *file)
 	return EXCHRANGE_REASON_XFS_FEATURE;
 }
 
-int xfs_own_query(struct file *file, struct exchrange_query *query)
+/*
+ * An answer for a file that XFS's own ioctl exchanges by @alignment bytes; @reason: why XFS's
+ * functions are not bound, which TO_EOF needs.
+ */
+void xfs_own_describe(struct exchrange_query *query, u32 alignment, u32 reason)
 {
-	const struct super_block *sb = file_inode(file)->i_sb;
+	query->backend = EXCHRANGE_BACKEND_XFS;
+	query->alignment = alignment;
+	query->flags = EXCHRANGE_DSYNC | EXCHRANGE_DRY_RUN |
+		       EXCHRANGE_FILE1_WRITTEN;
+	query->reason = reason;
+	if (reason == EXCHRANGE_REASON_NONE)
+		query->flags |= EXCHRANGE_TO_EOF;
+}
+
+/* Asks XFS itself, where its functions are not bound for this @reason. */
+int xfs_own_query(struct file *file, struct exchrange_query *query, u32 reason)
+{
 	struct xfs_geometry geometry;
 	int error;
 
 	error = read_geometry(file, &geometry);
 	if (error)
 		return error;
-	if (!(geometry.flags & XFS_GEOMETRY_EXCHANGE)) {
+	if (geometry.flags & XFS_GEOMETRY_EXCHANGE)
+		xfs_own_describe(query, file_alignment(file, &geometry), reason);
+	else
 		query->reason = missing_reason(file);
-		return 0;
-	}
-
-	query->backend = EXCHRANGE_BACKEND_XFS;
-	query->alignment = file_alignment(file, &geometry);
-	query->flags = EXCHRANGE_DSYNC | EXCHRANGE_DRY_RUN |
-		       EXCHRANGE_FILE1_WRITTEN;
-	query->reason = xfs_bind_get(sb);
-	if (query->reason == EXCHRANGE_REASON_NONE) {
-		query->flags |= EXCHRANGE_TO_EOF;
-		xfs_bind_put(sb);
-	}
 	return 0;
 }

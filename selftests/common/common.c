@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -550,6 +551,16 @@ int device_exchange_by_commit(const struct exchrange_range *range)
 	int error = device_start_commit(&commit);
 
 	return error ? error : device_commit(&commit);
+}
+
+int query_in_a_full_address_space(void *fd)
+{
+	const struct rlimit limit = { .rlim_cur = 1 << 20, .rlim_max = 1 << 20 };
+	struct exchrange_query query = { .fd = *(int *)fd };
+
+	if (setrlimit(RLIMIT_AS, &limit))
+		return 253;
+	return ioctl(device, EXCHRANGE_IOC_QUERY, &query) ? errno : 0;
 }
 
 int xfs_exchange_by_commit(const struct exchrange_range *range)

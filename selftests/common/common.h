@@ -176,6 +176,9 @@ int device_commit(const struct exchrange_commit *commit);
 int device_exchange_by_commit(const struct exchrange_range *range);
 int xfs_exchange_by_commit(const struct exchrange_range *range);
 
+/* QUERY of *@fd with no room for a page more in the address space; for as_nobody(). */
+int query_in_a_full_address_space(void *fd);
+
 /* One way to make these calls. */
 struct way {
 	int (*exchange)(const struct exchrange_range *range);

@@ -84,7 +84,7 @@ void explain_open(const char *path, int error)
 			 path);
 		break;
 	case EPERM:
-		complain("%s: is immutable or append-only; 'chattr -i -a' makes it an ordinary file",
+		complain("%s: is immutable or append-only, and 'chattr -i -a' makes it an ordinary file; or a program that is asked about each access to it (fanotify) denied this one",
 			 path);
 		break;
 	case ETXTBSY:
@@ -158,6 +158,10 @@ void explain_no_backend(const char *path, int fd, uint32_t reason,
 	case EXCHRANGE_REASON_XFS_FORMAT:
 		complain("%s: this XFS is of a format that the module does not know (an old one without checksums, or with features that are newer than the module); 'xfs_info %s' tells",
 			 path, target);
+		break;
+	case EXCHRANGE_REASON_LOOKUP:
+		complain("%s: the module finds no functions of %s in this kernel, which was built without kprobes or without kallsyms",
+			 path, type);
 		break;
 	default:
 		complain("%s: there is no back end for %s (mounted on %s), only for XFS and btrfs",
@@ -328,6 +332,10 @@ void explain_swap(const struct swap *swap, int error)
 	case ETXTBSY:
 	case EROFS:
 		explain_open(culprit(swap, error), error);
+		break;
+	case EACCES:
+		complain("%s and %s: a security module does not let you read, write or truncate one of them (Landlock: LANDLOCK_ACCESS_FS_TRUNCATE)",
+			 swap->path1, swap->path2);
 		break;
 	case EFBIG:
 		complain("%s: the swap would pass the file size limit; raise it with 'ulimit -f'",

@@ -90,12 +90,14 @@ struct exchrange_commit {
 #define EXCHRANGE_REASON_SYMBOL		6	/* the file system lacks a function */
 #define EXCHRANGE_REASON_XFS_REALTIME	7	/* a realtime file */
 #define EXCHRANGE_REASON_XFS_FORMAT	8	/* XFS of a format that is not known here */
+#define EXCHRANGE_REASON_LOOKUP		10	/* this kernel has no kprobes, or no kallsyms */
 
 /*
  * EXCHRANGE_IOC_QUERY: what can be done with a regular file, whatever its
  * descriptor was opened for (O_PATH aside).  Only fd is read, of this version of
- * the struct: the rest may hold anything.  ENOMEM or EAGAIN where a page more in
- * the caller's address space would pass its limits.
+ * the struct: the rest may hold anything.  ENOMEM or EAGAIN, on XFS whose private
+ * functions are not bound, where a page more in the caller's address space would pass its
+ * limits.
  */
 struct exchrange_query {
 	__s32	fd;		/* in */
