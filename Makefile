@@ -78,7 +78,7 @@ ifneq ($(missing_headers),)
 else
 	$(say) TYPES "xfs btrfs"
 	$(Q)for module in xfs btrfs; do \
-		scripts/private_types $$module $(KDIR) $(KERNEL_RELEASE) \
+		UNTESTED=$(UNTESTED) scripts/private_types $$module $(KDIR) $(KERNEL_RELEASE) \
 			module/$$module/private.list $(private_types)/$${module}_types.h || true; \
 	done
 	$(say) KBUILD exchrange.ko
@@ -341,6 +341,7 @@ help:
 	@echo "make tools        only the library and the command"
 	@echo "make clean        remove what was built"
 	@echo
+	@echo "UNTESTED=1 builds the back ends for a series of kernels that was not tested."
 	@echo "V=1 shows the commands; W=1 and WERROR=1 are for developers."
 
 -include $(shell test -d $(BUILD) && find $(BUILD) -name '*.d')

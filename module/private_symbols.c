@@ -226,6 +226,9 @@ int private_symbols_start(struct private_symbols *symbols)
 	int error;
 
 	symbols->reason = EXCHRANGE_REASON_FILE_SYSTEM;
+	if (symbols->untested)
+		pr_warn("%s has not been tested with Linux %s\n", symbols->purpose,
+			symbols->untested);
 	error = find_kallsyms_lookup();
 	if (error) {
 		pr_warn("%s stays off: this kernel has no kprobes, or no kallsyms: error %d\n",

@@ -28,6 +28,7 @@ struct private_symbols {
 	const char			*module_name;
 	const char			*purpose;	/* what is off without them */
 	const char			*btf_sha256;	/* built against, hexadecimal */
+	const char			*untested;	/* series of kernels, or NULL */
 	const struct private_symbol	*symbols;
 	size_t				count;
 

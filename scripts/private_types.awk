@@ -7,6 +7,7 @@
 # Input, in this order, each after an assignment of what it is:
 #
 #	what=list	lines "type NAME", "enum ENUMERATOR", "function NAME PROTOTYPE"
+#			("tested" is for scripts/private_types)
 #			and, for a function that other kernels have in another form,
 #			"variant NAME LABEL PROTOTYPE"
 #	what=uapi	public headers, whose types are not private
@@ -253,4 +254,6 @@ END {
 	for (i = 1; i <= function_count; i++)
 		print "\tPRIVATE_SYMBOL(" functions[i] ")" (i < function_count ? ", \\" : "")
 	print "\n#define PRIVATE_BTF_SHA256 \"" sha256 "\""
+	print "\n/* The series of the kernel, where this version was not tested with it. */"
+	print "#define PRIVATE_UNTESTED " (untested == "" ? "NULL" : "\"" untested "\"")
 }

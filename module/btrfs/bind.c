@@ -13,6 +13,7 @@ static struct private_symbols btrfs_symbols = {
 	.module_name	= "btrfs",
 	.purpose	= "the btrfs back end",
 	.btf_sha256	= PRIVATE_BTF_SHA256,
+	.untested	= PRIVATE_UNTESTED,
 	.symbols	= functions,
 	.count		= ARRAY_SIZE(functions),
 };

@@ -14,6 +14,7 @@ static struct private_symbols xfs_symbols = {
 	.module_name	= "xfs",
 	.purpose	= "one transaction on XFS",
 	.btf_sha256	= PRIVATE_BTF_SHA256,
+	.untested	= PRIVATE_UNTESTED,
 	.symbols	= functions,
 	.count		= ARRAY_SIZE(functions),
 };

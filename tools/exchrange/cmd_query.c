@@ -66,6 +66,7 @@ static const char *reason_name(uint32_t reason)
 	case EXCHRANGE_REASON_SYMBOL:		return "symbol";
 	case EXCHRANGE_REASON_XFS_REALTIME:	return "xfs-realtime";
 	case EXCHRANGE_REASON_XFS_FORMAT:	return "xfs-format";
+	case EXCHRANGE_REASON_UNTESTED:		return "untested";
 	case EXCHRANGE_REASON_LOOKUP:		return "lookup";
 	case EXCHRANGE_REASON_NO_DEVICE:	return "no-device";
 	}

@@ -159,6 +159,10 @@ void explain_no_backend(const char *path, int fd, uint32_t reason,
 		complain("%s: this XFS is of a format that the module does not know (an old one without checksums, or with features that are newer than the module); 'xfs_info %s' tells",
 			 path, target);
 		break;
+	case EXCHRANGE_REASON_UNTESTED:
+		complain("%s: the module was built without its %s back end, which has not been tested with this kernel; 'make UNTESTED=1' builds it all the same",
+			 path, type);
+		break;
 	case EXCHRANGE_REASON_LOOKUP:
 		complain("%s: the module finds no functions of %s in this kernel, which was built without kprobes or without kallsyms",
 			 path, type);
@@ -170,11 +174,15 @@ void explain_no_backend(const char *path, int fd, uint32_t reason,
 	free_place(&place);
 }
 
-/* A module without XFS's private functions: see uapi.md. */
-static void explain_no_to_eof(const char *path)
+/* A module without XFS's private functions, for this reason: see uapi.md. */
+static void explain_no_to_eof(const char *path, uint32_t reason)
 {
-	complain("%s: files of unequal length cannot be swapped safely on XFS by this build of the module, a crash could cut the longer one; 'apt-get install bpftool' and build it again for this kernel ('dmesg | grep exchrange' may say more)",
-		 path);
+	const char *remedy = "'apt-get install bpftool' and build it again for this kernel";
+
+	if (reason == EXCHRANGE_REASON_UNTESTED)
+		remedy = "it has not been tested with this kernel, and 'make UNTESTED=1' builds all of it";
+	complain("%s: files of unequal length cannot be swapped safely on XFS by this build of the module, a crash could cut the longer one; %s ('dmesg | grep exchrange' may say more)",
+		 path, remedy);
 }
 
 /* True, and said, where one of the two files has no back end for this swap. */
@@ -195,7 +203,7 @@ static bool explain_backends(const struct swap *swap)
 			return true;
 		}
 		if (swap->range.flags & ~query.flags & EXCHRANGE_TO_EOF) {
-			explain_no_to_eof(paths[i]);
+			explain_no_to_eof(paths[i], query.reason);
 			return true;
 		}
 	}
@@ -385,7 +393,7 @@ static void explain_update_unsupported(const struct target *target)
 			complain("%s: --fallback=rename would replace it the old way",
 				 target->path);
 	} else {
-		explain_no_to_eof(target->path);
+		explain_no_to_eof(target->path, query.reason);
 	}
 	if (query.fd >= 0)
 		close(query.fd);

@@ -90,6 +90,7 @@ struct exchrange_commit {
 #define EXCHRANGE_REASON_SYMBOL		6	/* the file system lacks a function */
 #define EXCHRANGE_REASON_XFS_REALTIME	7	/* a realtime file */
 #define EXCHRANGE_REASON_XFS_FORMAT	8	/* XFS of a format that is not known here */
+#define EXCHRANGE_REASON_UNTESTED	9	/* built without it: not tested with this kernel */
 #define EXCHRANGE_REASON_LOOKUP		10	/* this kernel has no kprobes, or no kallsyms */
 
 /*
