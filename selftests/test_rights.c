@@ -360,6 +360,15 @@ static bool has_permission_events(void)
 	return has;
 }
 
+/* @quiet were open before: reads through them ask nobody. */
+static void make_and_listen(int fds[2], int quiet[2])
+{
+	make_both();
+	open_both(quiet);
+	start_listener();
+	open_both(fds);
+}
+
 /* Each exchange asks once for the read of either file. */
 static void test_fanotify_is_asked(void **state)
 {
@@ -391,11 +400,7 @@ static void test_fanotify_denies(void **state)
 	(void)state;
 	if (!has_permission_events())
 		skip();
-	make_both();
-	/* Opened before, they are read without an event. */
-	open_both(quiet);
-	start_listener();
-	open_both(fds);
+	make_and_listen(fds, quiet);
 	before[0] = take_picture(quiet[0]);
 	before[1] = take_picture(quiet[1]);
 	atomic_store(&listener.answer, ANSWER_DENY);
@@ -430,10 +435,7 @@ static void test_fanotify_that_never_answers(void **state)
 	(void)state;
 	if (!has_permission_events())
 		skip();
-	make_both();
-	open_both(quiet);
-	start_listener();
-	open_both(fds);
+	make_and_listen(fds, quiet);
 	atomic_store(&listener.answer, ANSWER_NEVER);
 	pid = fork();
 	assert_true(pid >= 0);
