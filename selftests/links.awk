@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # awk -f links.awk FILE.md...: prints each link of these pages that leads nowhere in the tree:
-# to a file that is not there, or to a heading that its page does not have.
+# to a file that is not there, or to a heading that its page does not have.  And each section
+# of a page of more than 200 lines that the page does not link to: its table of contents
+# lacks it.
 
 # The anchor that a repository site gives a heading.
 function anchor_of(heading)
@@ -35,7 +37,11 @@ fenced		{ next }
 	anchor = anchor_of(substr($0, index($0, " ") + 1))
 	times = seen[FILENAME, anchor]++
 	anchors[FILENAME "#" anchor (times ? "-" times : "")] = 1
+	if ($1 == "##")
+		sections[FILENAME "#" anchor] = FNR
 }
+
+{ length_of[FILENAME] = FNR }
 
 {
 	line = $0
@@ -63,6 +69,12 @@ END {
 		if (system("test -e '" path "'") != 0 ||
 		    (anchor != "" && !((path anchor) in anchors)))
 			print page ":" part[2] ": " part[3] ": nothing is there"
+		linked[page, path anchor] = 1
+	}
+	for (section in sections) {
+		page = substr(section, 1, index(section, "#") - 1)
+		if (length_of[page] > 200 && !((page, section) in linked))
+			print page ":" sections[section] ": " section ": not in its table of contents"
 	}
 	if (!count)
 		print "no link was found"
