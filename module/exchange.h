@@ -28,6 +28,14 @@ int exchange_check_range(u64 offset, u64 length);
 /* check_locked.c */
 int exchange_check_locked(struct exchange_request *request, u32 alignment);
 
+/* drop_pages.c */
+
+/* How long an exchange waits for those who have pinned its pages, in jiffies. */
+#define EXCHANGE_PIN_TIMEOUT	HZ
+
+int exchange_drop_pages(struct address_space *mapping, loff_t start, loff_t last,
+			unsigned long give_up);
+
 /* rights.c */
 const struct private_symbol *exchange_rights_symbol(void);
 int exchange_check_rights(const struct exchange_request *request);

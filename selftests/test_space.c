@@ -71,13 +71,30 @@ static int try_xfs_exchange(void *argument)
 	return xfs_exchange(argument);
 }
 
-/* The call fails with the error, for XFS's own ioctl too, and changes nothing. */
+static mode_t mode_of(int fd)
+{
+	struct stat st;
+
+	assert_int_equal(fstat(fd, &st), 0);
+	return st.st_mode & 07777;
+}
+
+/*
+ * The call fails with the error, for XFS's own ioctl too, and changes nothing, not even the
+ * set-id bits, which an exchange takes away.
+ */
 static void assert_refused(struct exchrange_range *range, int error)
 {
-	struct picture before1 = take_picture(range->file1_fd);
-	struct picture before2 = take_picture(range->file2_fd);
+	struct picture before1, before2;
+
+	assert_int_equal(fchmod(range->file1_fd, 04755), 0);
+	assert_int_equal(fchmod(range->file2_fd, 04755), 0);
+	before1 = take_picture(range->file1_fd);
+	before2 = take_picture(range->file2_fd);
 
 	assert_int_equal(as_nobody(try_exchange, range), error);
+	assert_int_equal(mode_of(range->file1_fd), 04755);
+	assert_int_equal(mode_of(range->file2_fd), 04755);
 	assert_unchanged(&before1, range->file1_fd);
 	assert_unchanged(&before2, range->file2_fd);
 	if (has_reference())

@@ -31,25 +31,79 @@ static bool has_blocks(struct xfs_inode *ip, u64 from, u64 end)
 }
 
 /*
+ * Frees what a file has behind @size, in bytes, where it ends, with what was preallocated
+ * there.  Takes neither space nor quota; nothing of it is in the page cache.
+ */
+static int free_behind(struct xfs_inode *ip, u64 size)
+{
+	struct xfs_mount *mp = ip->i_mount;
+	struct xfs_trans *tp;
+	int error;
+
+	error = xfs_trans_alloc(mp, &mp->m_resv.tr_itruncate, 0, 0, 0, &tp);
+	if (error)
+		return error;
+	xfs_ilock(ip, XFS_ILOCK_EXCL);
+	xfs_trans_ijoin(tp, ip, 0);
+	error = xfs_itruncate_extents_flags(&tp, ip, XFS_DATA_FORK, size, 0);
+	if (error)
+		xfs_trans_cancel(tp);
+	else
+		error = xfs_trans_commit(tp);
+	xfs_iunlock(ip, XFS_ILOCK_EXCL);
+	return error;
+}
+
+/*
  * What of a file that is going to grow is behind its end, in its last block and in those
  * that it has there.  XFS writes zeroes behind the end.
  */
-static int zero_behind_end(const struct xfs_exchange *exchange,
-			   struct xfs_inode *ip, u64 new_size)
+static int clear_behind_end(const struct xfs_exchange *exchange, int side)
 {
-	u64 size = i_size_read(VFS_I(ip));
+	struct xfs_inode *ip = exchange->pieces.ip[side];
+	u64 size = exchange->old_size[side];
 	u64 from = round_up(size, exchange->mp->m_sb.sb_blocksize);
-	u64 end = round_up(new_size, exchange->mp->m_sb.sb_blocksize);
+	u64 end = round_up(exchange->new_size[side], exchange->mp->m_sb.sb_blocksize);
 	int error = 0;
 
-	if (from > size)
+	if (from > size) {
 		error = xfs_zero_range(ip, size, from - size, NULL) ?:
 			filemap_write_and_wait_range(VFS_I(ip)->i_mapping, size,
 						     from - 1);
-	/* Which asks for space and quota, even where there is nothing. */
+		/* Linux before 6.10 has moved it to the end of the block. */
+		i_size_write(VFS_I(ip), size);
+	}
 	if (!error && end > from && has_blocks(ip, from, end))
-		error = xfs_free_file_space(ip, from, end - from);
+		error = xfs_exchange_drop_range(exchange, side, from,
+						MAX_LFS_FILESIZE) ?:
+			free_behind(ip, size);
 	return error;
+}
+
+/*
+ * file2's new last block, if it keeps its own, gets zeroes behind the end after the exchange:
+ * what can fail of that is tried before.  The block must be no other file's (space, quota),
+ * and be readable.  Its contents stay.
+ */
+static int prepare_last_block(const struct xfs_exchange *exchange)
+{
+	struct xfs_inode *ip = exchange->pieces.ip[1];
+	u64 new_size = exchange->new_size[1];
+	u64 block_size = exchange->mp->m_sb.sb_blocksize;
+	struct folio *folio;
+	int error;
+
+	if (IS_ALIGNED(new_size, block_size))
+		return 0;
+	error = xfs_reflink_unshare(ip, round_down(new_size, block_size), block_size);
+	if (error || IS_DAX(VFS_I(ip)))
+		return error;
+	folio = read_mapping_folio(VFS_I(ip)->i_mapping, new_size >> PAGE_SHIFT,
+				   exchange->request->file2);
+	if (IS_ERR(folio))
+		return PTR_ERR(folio);
+	folio_put(folio);
+	return 0;
 }
 
 /*
@@ -60,45 +114,70 @@ static int zero_behind_end(const struct xfs_exchange *exchange,
 static int prepare_end(const struct xfs_exchange *exchange, int side)
 {
 	struct xfs_inode *ip = exchange->pieces.ip[side];
-	u64 new_size = exchange->new_size[side];
+	loff_t size = exchange->old_size[side], new_size = exchange->new_size[side];
+	bool written_only = exchange->pieces.written_only;
+	int error = 0;
 
-	if (!(exchange->request->flags & EXCHRANGE_TO_EOF))
-		return 0;
-	if (exchange->pieces.written_only && new_size > i_size_read(VFS_I(ip)) &&
-	    !(exchange->request->flags & EXCHRANGE_DRY_RUN))
-		return zero_behind_end(exchange, ip, new_size);
-	return ip->i_delayed_blks ? xfs_free_eofblocks(ip) : 0;
+	if (written_only && new_size > size)
+		return clear_behind_end(exchange, side);
+	if (written_only && side == 1 && new_size < size)
+		error = prepare_last_block(exchange);
+	if (!error && ip->i_delayed_blks)
+		error = xfs_free_eofblocks(ip);
+	return error;
 }
 
-/* -ENOSPC, -EDQUOT, -EIO; no contents have changed. */
+/* -ENOSPC, -EDQUOT, -EIO, -EBUSY for pinned pages; no contents have changed. */
 int xfs_exchange_prepare_ends(const struct xfs_exchange *exchange)
 {
 	int i, error = 0;
 
+	/* A dry run changes nothing: it goes past delayed allocations. */
+	if (!(exchange->request->flags & EXCHRANGE_TO_EOF) || exchange->dry_run)
+		return 0;
 	for (i = 0; i < 2 && !error; i++)
 		error = prepare_end(exchange, i);
 	return error;
 }
 
-/*
- * After the exchange: nothing is cached or mapped behind an end that has come nearer, and
- * what file2 keeps there goes, if it can.  Nobody asks: the exchange is done.
- */
-void xfs_exchange_settle_ends(const struct xfs_exchange *exchange)
+/* What file2 keeps behind an end that has come nearer. */
+static int clear_behind_file2(const struct xfs_exchange *exchange)
 {
 	const struct xfs_pieces *pieces = &exchange->pieces;
 	unsigned int shift = exchange->mp->m_sb.sb_blocklog;
 	u64 end = pieces->start[1] + pieces->length;
+	struct xfs_inode *ip = pieces->ip[1];
+	int error;
+
+	error = xfs_truncate_page(ip, exchange->new_size[1], NULL);
+	/* Reclaim had its turn. */
+	if (error == -ENOMEM)
+		error = xfs_truncate_page(ip, exchange->new_size[1], NULL);
+	/* As above. */
+	i_size_write(VFS_I(ip), exchange->new_size[1]);
+	if (pieces->cut_from < end &&
+	    has_blocks(ip, pieces->cut_from << shift, end << shift))
+		error = free_behind(ip, exchange->new_size[1]) ?: error;
+	return error;
+}
+
+/*
+ * After the exchange, which is done: nothing of what was behind an end that has come nearer
+ * is mapped, or comes to light.  -EIO, -ENOMEM where the last block of file2, which could be
+ * read before, cannot get its zeroes.
+ */
+int xfs_exchange_settle_ends(const struct xfs_exchange *exchange)
+{
 	int i;
 
-	if (!(exchange->request->flags & EXCHRANGE_TO_EOF))
-		return;
-	if (pieces->written_only && exchange->new_size[1] < exchange->old_size[1])
-		xfs_truncate_page(pieces->ip[1], exchange->new_size[1], NULL);
-	if (pieces->cut_from < end &&
-	    has_blocks(pieces->ip[1], pieces->cut_from << shift, end << shift))
-		xfs_free_file_space(pieces->ip[1], pieces->cut_from << shift,
-				    (end - pieces->cut_from) << shift);
 	for (i = 0; i < 2; i++)
-		truncate_pagecache(xfs_exchange_inode(exchange, i), exchange->new_size[i]);
+		if (exchange->new_size[i] < exchange->old_size[i])
+			/* Private copies too, as truncation does it. */
+			unmap_mapping_range(xfs_exchange_inode(exchange, i)->i_mapping,
+					    round_up(exchange->new_size[i], PAGE_SIZE),
+					    0, 1);
+	if (!exchange->pieces.written_only ||
+	    exchange->new_size[1] >= exchange->old_size[1])
+		return 0;
+	return clear_behind_file2(exchange);
 }

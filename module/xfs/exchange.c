@@ -37,9 +37,6 @@
 			 XFS_SB_FEAT_INCOMPAT_EXCHRANGE |	\
 			 XFS_SB_FEAT_INCOMPAT_PARENT)
 
-/* How often a plan is made anew where it did not hold. */
-#define ATTEMPTS	8
-
 static bool is_known_format(const struct xfs_mount *mp)
 {
 	const struct xfs_sb *sb = &mp->m_sb;
@@ -105,6 +102,7 @@ static void set_ranges(struct xfs_exchange *exchange)
 	}
 	exchange->pieces.length = round_up(request->length, 1ULL << shift) >> shift;
 	exchange->pieces.written_only = request->flags & EXCHRANGE_FILE1_WRITTEN;
+	exchange->pieces.skips_delayed = exchange->dry_run;
 	exchange->pieces.cut_from = U64_MAX;
 	if (!(request->flags & EXCHRANGE_TO_EOF))
 		return;
@@ -114,17 +112,6 @@ static void set_ranges(struct xfs_exchange *exchange)
 	if (exchange->pieces.written_only)
 		exchange->pieces.cut_from = round_up(exchange->new_size[1],
 						     1ULL << shift) >> shift;
-}
-
-/* As a write does it. */
-static int remove_privileges(const struct xfs_exchange *exchange)
-{
-	int error;
-
-	error = file_remove_privs(exchange->request->file1);
-	if (!error && !xfs_exchange_is_one_file(exchange))
-		error = file_remove_privs(exchange->request->file2);
-	return error;
 }
 
 /*
@@ -139,32 +126,56 @@ static int free_space(const struct xfs_exchange *exchange, int error)
 			xfs_blockgc_free_quota(exchange->pieces.ip[1], 0);
 }
 
-/*
- * -EAGAIN: a map, or the space of an AG, has changed between the plan and its turn.
- * @planned: there is one that may hold still.
- */
-static int try_exchange(struct xfs_exchange *exchange, bool planned)
+/* -EBUSY: there is a delayed allocation that is not written back. */
+static int plan(struct xfs_exchange *exchange)
 {
-	bool dry_run = exchange->request->flags & EXCHRANGE_DRY_RUN;
-	int error = 0;
+	int error = xfs_exchange_plan(exchange);
 
-	if (!planned)
-		error = xfs_exchange_plan(exchange);
-	if (!error && !dry_run)
-		error = xfs_exchange_drop_pages(exchange);
-	return error ?: xfs_exchange_pieces(exchange);
+	if (error == -EAGAIN)
+		error = xfs_exchange_flush_all(exchange) ?: xfs_exchange_plan(exchange);
+	return error == -EAGAIN ? -EBUSY : error;
 }
 
+/* -EAGAIN: a map, or the space of an AG, has changed between the plan and its turn. */
+static int carry_out(struct xfs_exchange *exchange)
+{
+	int error = 0;
+
+	if (!(exchange->request->flags & EXCHRANGE_DRY_RUN))
+		error = xfs_exchange_drop_pages(exchange);
+	if (error)
+		return error;
+	return xfs_exchange_pieces(exchange);
+}
+
+/*
+ * Writing other ranges back changes the maps: that ends here, since what is dirty in the end a
+ * device alone can have made so, through a pin that it already had.
+ */
+static int settle_maps(const struct xfs_exchange *exchange)
+{
+	if (fatal_signal_pending(current))
+		return -EINTR;
+	cond_resched();
+	return xfs_exchange_flush_all(exchange);
+}
+
+/*
+ * As often as it takes: each time that a plan does not hold, a map has settled or somebody
+ * else has got the space of an AG.  Where there is no more in any, the plan says -ENOSPC.
+ */
 static int exchange_space(struct xfs_exchange *exchange, bool planned)
 {
 	bool freed = false;
-	int attempt, error;
+	int error;
 
-	for (attempt = 0; attempt < ATTEMPTS; attempt++) {
-		error = try_exchange(exchange, planned && attempt == 0);
-		/* Writeback of other ranges changes the maps; this ends it. */
+	for (;;) {
+		error = planned ? 0 : plan(exchange);
+		planned = false;
+		if (!error)
+			error = carry_out(exchange);
 		if (error == -EAGAIN)
-			error = xfs_exchange_flush_all(exchange) ?: -EAGAIN;
+			error = settle_maps(exchange) ?: -EAGAIN;
 		if ((error == -EDQUOT || error == -ENOSPC) && !freed) {
 			freed = true;
 			error = free_space(exchange, error) ?: -EAGAIN;
@@ -172,43 +183,69 @@ static int exchange_space(struct xfs_exchange *exchange, bool planned)
 		if (error != -EAGAIN)
 			return error;
 	}
-	/* Others take the space of each AG as soon as it is found. */
-	return -ENOSPC;
 }
 
-static int plan(struct xfs_exchange *exchange)
+static bool has_privileges(const struct xfs_exchange *exchange)
 {
-	int error = xfs_exchange_plan(exchange);
+	return !IS_NOSEC(xfs_exchange_inode(exchange, 0)) ||
+	       !IS_NOSEC(xfs_exchange_inode(exchange, 1));
+}
+
+/*
+ * As a write does it.  What the exchange needs is asked for before, as in a dry run: they stay
+ * where it is refused.
+ */
+static int remove_privileges(struct xfs_exchange *exchange)
+{
+	int error;
+
+	if (!has_privileges(exchange))
+		return 0;
+	exchange->dry_run = true;
+	error = exchange_space(exchange, true);
+	exchange->dry_run = false;
+	if (!error)
+		error = file_remove_privs(exchange->request->file1);
+	if (!error && !xfs_exchange_is_one_file(exchange))
+		error = file_remove_privs(exchange->request->file2);
+	return error;
+}
+
+static int plan_with_space(struct xfs_exchange *exchange)
+{
+	int error = plan(exchange);
 
 	if (error == -ENOSPC)
-		error = free_space(exchange, error) ?: xfs_exchange_plan(exchange);
+		error = free_space(exchange, error) ?: plan(exchange);
 	return error;
 }
 
 /* Everything is checked, flushed and locked. */
 static int exchange_locked(struct xfs_exchange *exchange)
 {
-	bool planned;
+	bool planned = !has_privileges(exchange) || exchange->dry_run;
 	int error;
 
-	error = xfs_exchange_prepare_ends(exchange);
-	/* What the exchange needs is asked for before the privileges go. */
-	if (!error)
-		error = plan(exchange);
-	planned = !error;
-	if (error == -EAGAIN)
-		error = 0;
-	if (!error && !(exchange->request->flags & EXCHRANGE_DRY_RUN))
-		error = remove_privileges(exchange);
+	error = xfs_exchange_prepare_ends(exchange) ?: plan_with_space(exchange);
 	if (error)
 		return error;
 
 	exchange_watch_begin(exchange->request);
-	error = exchange_space(exchange, planned);
-	if (!error && !(exchange->request->flags & EXCHRANGE_DRY_RUN))
-		xfs_exchange_settle_ends(exchange);
+	if (!exchange->dry_run)
+		error = remove_privileges(exchange);
+	if (!error)
+		error = exchange_space(exchange, planned);
+	if (!error && !exchange->dry_run)
+		exchange->end_error = xfs_exchange_settle_ends(exchange);
 	exchange_watch_end(exchange->request, !error);
 	return error;
+}
+
+/* XFS waits for those who have pinned blocks of a mapping only where both have DAX. */
+static bool mixes_dax(const struct xfs_exchange *exchange)
+{
+	return IS_DAX(xfs_exchange_inode(exchange, 0)) !=
+	       IS_DAX(xfs_exchange_inode(exchange, 1));
 }
 
 /* The caller has locked both files. */
@@ -223,8 +260,7 @@ static int check_and_exchange(struct xfs_exchange *exchange,
 	    missing_reason(request->file2) != EXCHRANGE_REASON_NONE)
 		return -EOPNOTSUPP;
 	error = exchange_check_locked(request, exchange->mp->m_sb.sb_blocksize);
-	/* XFS waits for those who have pinned blocks of a mapping only where both have DAX. */
-	if (!error && IS_DAX(xfs_exchange_inode(exchange, 0)) != IS_DAX(xfs_exchange_inode(exchange, 1)))
+	if (!error && mixes_dax(exchange))
 		error = -EINVAL;
 	if (!error && freshness)
 		error = xfs_check_freshness(xfs_exchange_inode(exchange, 1), freshness);
@@ -235,6 +271,7 @@ static int check_and_exchange(struct xfs_exchange *exchange,
 		return 0;
 	}
 
+	exchange->give_up = jiffies + EXCHANGE_PIN_TIMEOUT;
 	set_ranges(exchange);
 	error = xfs_exchange_flush(exchange);
 	if (!error)
@@ -282,7 +319,7 @@ static int finish(const struct xfs_exchange *exchange)
 	     exchange->mp->m_features & XFS_FEAT_WSYNC))
 		error = force_log(exchange);
 	exchange_notify(request);
-	return error;
+	return error ?: exchange->end_error;
 }
 
 static int xfs_transaction_exchange(struct exchange_request *request,
@@ -301,6 +338,7 @@ static int xfs_transaction_exchange(struct exchange_request *request,
 	if (!exchange)
 		return -ENOMEM;
 	exchange->request = request;
+	exchange->dry_run = request->flags & EXCHRANGE_DRY_RUN;
 	exchange->pieces.ip[0] = XFS_I(file_inode(request->file1));
 	exchange->pieces.ip[1] = XFS_I(file_inode(request->file2));
 	exchange->mp = exchange->pieces.ip[1]->i_mount;

@@ -12,6 +12,8 @@
 struct xfs_exchange {
 	struct exchange_request	*request;
 	struct xfs_mount	*mp;
+	bool			dry_run;	/* asked for, or a rehearsal */
+	unsigned long		give_up;	/* waiting for pinned pages: jiffies */
 	loff_t			old_size[2];	/* bytes, when both were locked */
 	loff_t			new_size[2];	/* the same without TO_EOF */
 	struct xfs_pieces	pieces;
@@ -20,6 +22,7 @@ struct xfs_exchange {
 	struct xfs_rmap_change	*rmaps;		/* that may change in place */
 	u64			rmap_count;
 	struct xfs_btree_cur	*map_cursor[2];	/* in the maps' trees, or NULL */
+	int			end_error;	/* of what follows the exchange, which is done */
 };
 
 static inline struct inode *xfs_exchange_inode(const struct xfs_exchange *exchange,
@@ -42,11 +45,13 @@ static inline u64 xfs_exchange_offset(const struct xfs_exchange *exchange, int s
 /* page_cache.c */
 int xfs_exchange_flush(const struct xfs_exchange *exchange);
 int xfs_exchange_flush_all(const struct xfs_exchange *exchange);
+int xfs_exchange_drop_range(const struct xfs_exchange *exchange, int side,
+			    u64 offset, u64 length);
 int xfs_exchange_drop_pages(const struct xfs_exchange *exchange);
 
 /* ends.c */
 int xfs_exchange_prepare_ends(const struct xfs_exchange *exchange);
-void xfs_exchange_settle_ends(const struct xfs_exchange *exchange);
+int xfs_exchange_settle_ends(const struct xfs_exchange *exchange);
 
 /* ags.c */
 int xfs_exchange_choose_ags(struct xfs_exchange *exchange);

@@ -91,6 +91,40 @@ static int hand_on(const struct exchange_request *request)
 	return error == -ENOTTY ? -EOPNOTSUPP : error;
 }
 
+static int drop_range(const struct exchange_request *request, struct file *file,
+		      u64 offset, unsigned long give_up)
+{
+	u64 length = request->flags & EXCHRANGE_TO_EOF ? MAX_LFS_FILESIZE - offset :
+							 request->length;
+
+	if (!length)
+		return 0;
+	return exchange_drop_pages(file->f_mapping, offset, offset + length - 1, give_up);
+}
+
+/*
+ * XFS truncates the page cache, which may lose bytes (see drop_pages.c): so the ranges leave it
+ * before.  What comes back, is pinned by a device and dirtied by it, all before XFS has the
+ * locks that go here, may still be lost.
+ */
+static int drop_both(const struct exchange_request *request)
+{
+	struct inode *inode1 = file_inode(request->file1);
+	struct inode *inode2 = file_inode(request->file2);
+	unsigned long give_up = jiffies + EXCHANGE_PIN_TIMEOUT;
+	int error;
+
+	if (request->flags & EXCHRANGE_DRY_RUN)
+		return 0;
+	lock_two_nondirectories(inode1, inode2);
+	filemap_invalidate_lock_two(inode1->i_mapping, inode2->i_mapping);
+	error = drop_range(request, request->file1, request->file1_offset, give_up) ?:
+		drop_range(request, request->file2, request->file2_offset, give_up);
+	filemap_invalidate_unlock_two(inode1->i_mapping, inode2->i_mapping);
+	unlock_two_nondirectories(inode1, inode2);
+	return error;
+}
+
 /*
  * What XFS does when is not told: for who watches the files, they change all the time of
  * the call; but not of a wait until the file system is not frozen any more.
@@ -100,9 +134,11 @@ static int hand_on_watched(struct exchange_request *request)
 	int error;
 
 	file_start_write(request->file2);
-	file_end_write(request->file2);
 	exchange_watch_begin(request);
-	error = hand_on(request);
+	error = drop_both(request);
+	file_end_write(request->file2);
+	if (!error)
+		error = hand_on(request);
 	exchange_watch_end(request, !error);
 	return error;
 }

@@ -40,18 +40,26 @@ int xfs_exchange_flush(const struct xfs_exchange *exchange)
 }
 
 /*
- * Takes part of a range out of the page cache, out of all mappings, and out of what CoW
- * has preallocated for it.  It is clean, and the locks keep it from coming back before
- * the exchange is done: nobody sees pages of before and of after beside each other.
+ * Takes a range of a file out of the page cache and out of all mappings; the locks keep it
+ * from coming back before the exchange is done: nobody sees pages of before and of after
+ * beside each other.  -EBUSY where a device still writes to some of it.
  */
-static int drop_range(struct xfs_inode *ip, u64 offset, u64 length)
+int xfs_exchange_drop_range(const struct xfs_exchange *exchange, int side,
+			    u64 offset, u64 length)
 {
-	int error = xfs_flush_unmap_range(ip, offset, length);
+	loff_t last = min_t(u64, offset + length, MAX_LFS_FILESIZE) - 1;
 
-	/* One that a device wrote to meanwhile may have stayed. */
-	if (!error && filemap_range_has_page(VFS_I(ip)->i_mapping, offset,
-					     offset + length - 1))
-		error = -EAGAIN;
+	return exchange_drop_pages(xfs_exchange_inode(exchange, side)->i_mapping,
+				   offset, last, exchange->give_up);
+}
+
+/* The same, and what CoW has preallocated for it: it is clean, so nobody needs that. */
+static int drop_mapped(const struct xfs_exchange *exchange, int side, u64 offset,
+		       u64 length)
+{
+	struct xfs_inode *ip = exchange->pieces.ip[side];
+	int error = xfs_exchange_drop_range(exchange, side, offset, length);
+
 	if (!error && ip->i_cowfp && ip->i_cowfp->if_bytes)
 		error = xfs_reflink_cancel_cow_range(ip, offset, length, true);
 	return error;
@@ -72,30 +80,39 @@ static int drop_pieces(const struct xfs_exchange *exchange, int side)
 			continue;
 		if (piece->offset[side] != end) {
 			if (end > start)
-				error = drop_range(pieces->ip[side], start << shift,
-						   (end - start) << shift);
+				error = drop_mapped(exchange, side, start << shift,
+						    (end - start) << shift);
 			start = piece->offset[side];
 		}
 		end = piece->offset[side] + piece->length;
 	}
 	if (!error && end > start)
-		error = drop_range(pieces->ip[side], start << shift,
-				   (end - start) << shift);
+		error = drop_mapped(exchange, side, start << shift,
+				    (end - start) << shift);
 	return error;
 }
 
-/* With these locks nothing becomes dirty again. */
+/* With these locks nothing becomes dirty again but by a device, through a pin. */
 int xfs_exchange_flush_all(const struct xfs_exchange *exchange)
 {
 	return filemap_write_and_wait(xfs_exchange_inode(exchange, 0)->i_mapping) ?:
 	       filemap_write_and_wait(xfs_exchange_inode(exchange, 1)->i_mapping);
 }
 
+/*
+ * What is going to move, and what is behind an end that comes nearer, with the page that it
+ * will be in: nothing of that is left to truncate when the size has changed.
+ */
 int xfs_exchange_drop_pages(const struct xfs_exchange *exchange)
 {
 	int i, error = 0;
 
-	for (i = 0; i < 2 && !error; i++)
+	for (i = 0; i < 2 && !error; i++) {
 		error = drop_pieces(exchange, i);
+		if (!error && exchange->new_size[i] < exchange->old_size[i])
+			error = xfs_exchange_drop_range(exchange, i,
+							exchange->new_size[i],
+							MAX_LFS_FILESIZE);
+	}
 	return error;
 }

@@ -36,14 +36,13 @@ static void read_stretch(struct xfs_inode *ip, u64 offset, u64 length,
 		stretch->length = min(length, record.br_startoff - offset);
 		return;
 	}
+	skip = offset - record.br_startoff;
+	stretch->length = min(length, record.br_blockcount - skip);
 	if (isnullstartblock(record.br_startblock)) {
 		stretch->delayed = true;
 		return;
 	}
-
-	skip = offset - record.br_startoff;
 	stretch->rest = record.br_blockcount - skip;
-	stretch->length = min(length, stretch->rest);
 	stretch->mapping = (struct xfs_mapping) {
 		.block		= record.br_startblock + skip,
 		.unwritten	= record.br_state == XFS_EXT_UNWRITTEN,
@@ -104,7 +103,7 @@ static int read_piece(const struct xfs_pieces *pieces, u64 done,
 		piece->offset[i] = pieces->start[i] + done;
 		read_stretch(pieces->ip[i], piece->offset[i], length,
 			     &stretch[i]);
-		if (stretch[i].delayed)
+		if (stretch[i].delayed && !pieces->skips_delayed)
 			return -EAGAIN;
 		length = stretch[i].length;
 		piece->length = length;
@@ -136,7 +135,7 @@ static int collect_cut(struct xfs_pieces *pieces, u64 limit)
 		struct xfs_piece piece = { .cut = true };
 
 		read_stretch(pieces->ip[1], offset, end - offset, &stretch);
-		if (stretch.delayed)
+		if (stretch.delayed && !pieces->skips_delayed)
 			return -EAGAIN;
 		if (is_hole(&stretch.mapping) || stretch.mapping.unwritten)
 			continue;

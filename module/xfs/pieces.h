@@ -32,6 +32,7 @@ struct xfs_pieces {
 	u64			length;
 	bool			written_only;	/* of file1 */
 	u64			cut_from;	/* of file2: where its end will be */
+	bool			skips_delayed;	/* a delayed allocation is as good as a hole */
 	bool			one_file;
 
 	struct xfs_piece	*piece;

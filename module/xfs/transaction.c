@@ -111,6 +111,7 @@ int xfs_exchange_plan(struct xfs_exchange *exchange)
 		.start		= { range.start[0], range.start[1] },
 		.length		= range.length,
 		.written_only	= range.written_only,
+		.skips_delayed	= range.skips_delayed,
 		.cut_from	= range.cut_from,
 	};
 	return make_plan(exchange);
@@ -471,7 +472,7 @@ static int alloc_transaction(const struct xfs_exchange *exchange,
 }
 
 /*
- * The exchange, after xfs_exchange_plan().  0 with DRY_RUN where it could be done.
+ * The exchange, after xfs_exchange_plan().  0 in a dry run where it could be done.
  * -EAGAIN: the plan does not hold any more.  That, -ENOSPC, -EDQUOT, -EFBIG, and nothing
  * has changed; another error, and the file system is shut down.
  */
@@ -489,7 +490,7 @@ int xfs_exchange_pieces(struct xfs_exchange *exchange)
 		xfs_trans_ijoin(tp, inode_of(exchange, 1), 0);
 
 	error = prepare(exchange, tp);
-	if (!error && exchange->request->flags & EXCHRANGE_DRY_RUN) {
+	if (!error && exchange->dry_run) {
 		xfs_trans_cancel(tp);
 		goto out_unlock;
 	}

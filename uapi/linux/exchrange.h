@@ -7,8 +7,8 @@
  * files on one mount.  Every struct may grow at its end: the size travels in
  * the ioctl number, and what one side does not know must be zero.
  *
- * After an error both files hold what they held; what XFS's own ioctl keeps
- * back of that is in Documentation/uapi.md.  Errors that every call knows:
+ * After an error both files hold what they held; the exceptions are in
+ * Documentation/uapi.md.  Errors that every call knows:
  * EBADF (a bad descriptor), EFAULT (a bad pointer), EINVAL (unknown flags,
  * padding that is not zero, a struct that is too short), E2BIG (a longer struct
  * with something in it that this module does not know), ENOTTY (not a call of
@@ -59,7 +59,7 @@ struct exchrange_range {
  * EXCHRANGE_IOC_START_COMMIT samples file2 into file2_freshness and looks at
  * nothing else but the padding and the flags, which must be valid.
  * EXCHRANGE_IOC_COMMIT is EXCHRANGE_IOC_EXCHANGE that answers EBUSY where file2
- * changed since the sample.  What file2_freshness holds is the file system's
+ * changed since the sample, too.  What file2_freshness holds is the file system's
  * own business.  The first 88 bytes are those of struct xfs_commit_range.
  */
 struct exchrange_commit {

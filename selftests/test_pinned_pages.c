@@ -1,0 +1,477 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Exchanges of mapped files that a device writes to, by O_DIRECT reads into the mapping:
+ * no byte is lost, neither of the range nor of what is beside it in the same folio; where
+ * a read does not end, EBUSY, and nothing has changed.  Who may only read stops nobody.
+ *
+ * The device is a slow one (dm-delay), which can be stopped so that reads from it hang.
+ */
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common.h"
+
+#define SLOW		"/dev/mapper/exchrange-slow"
+#define SLOW_BLOCKS	1000u
+#define DELAY_MS	15
+#define FILE_SIZE	(256 * 1024u)	/* XFS has a folio of that size for it */
+
+static int slow;	/* the device, O_DIRECT */
+
+/* --- the device ------------------------------------------------------------------- */
+
+/* What block @number of the device is full of. */
+static char slow_byte(unsigned int number)
+{
+	return 1 + number % 250;
+}
+
+static void fill_slow(void)
+{
+	char *block = NULL;
+	unsigned int i;
+
+	assert_int_equal(posix_memalign((void **)&block, BLOCK, SLOW_BLOCKS * BLOCK), 0);
+	for (i = 0; i < SLOW_BLOCKS; i++)
+		memset(block + i * BLOCK, slow_byte(i), BLOCK);
+	assert_int_equal(pwrite(slow, block, SLOW_BLOCKS * BLOCK, 0), SLOW_BLOCKS * BLOCK);
+	free(block);
+}
+
+static int make_slow(void **state)
+{
+	(void)state;
+	assert_int_equal(run("modprobe dm_delay && dmsetup create exchrange-slow --table "
+			     "\"0 $(blockdev --getsz $SCRATCH_DEV2) delay $SCRATCH_DEV2 0 %d\"",
+			     DELAY_MS), 0);
+	slow = open_path(SLOW, O_RDWR | O_DIRECT);
+	fill_slow();
+	return 0;
+}
+
+static int drop_slow(void **state)
+{
+	(void)state;
+	close(slow);
+	return run("udevadm settle; dmsetup remove --retry exchrange-slow");
+}
+
+static void stop_slow(void)
+{
+	assert_int_equal(run("dmsetup suspend --noflush --nolockfs exchrange-slow"), 0);
+}
+
+static void let_slow_go_on(void)
+{
+	assert_int_equal(run("dmsetup resume exchrange-slow"), 0);
+}
+
+/* --- one transfer that hangs -------------------------------------------------------- */
+
+struct transfer {
+	void		*memory;
+	bool		to_device;
+	unsigned int	block;		/* of the device */
+	pthread_t	thread;
+	atomic_int	tid;
+	ssize_t		result;
+};
+
+static void *do_transfer(void *argument)
+{
+	struct transfer *transfer = argument;
+	off_t offset = (off_t)transfer->block * BLOCK;
+
+	atomic_store(&transfer->tid, syscall(SYS_gettid));
+	transfer->result = transfer->to_device ?
+			   pwrite(slow, transfer->memory, BLOCK, offset) :
+			   pread(slow, transfer->memory, BLOCK, offset);
+	return NULL;
+}
+
+/* 'D' is a thread that waits for a device. */
+static char thread_state(int tid)
+{
+	char path[64], state = 0;
+	FILE *stat;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
+	stat = fopen(path, "r");
+	assert_non_null(stat);
+	assert_int_equal(fscanf(stat, "%*d (%*[^)]) %c", &state), 1);
+	fclose(stat);
+	return state;
+}
+
+/* Returns when it hangs, with its page pinned. */
+static void begin_transfer(struct transfer *transfer)
+{
+	int waiting = 0;
+
+	assert_int_equal(pthread_create(&transfer->thread, NULL, do_transfer, transfer), 0);
+	while (waiting < 5) {
+		int tid = atomic_load(&transfer->tid);
+
+		usleep(20000);
+		waiting = tid && thread_state(tid) == 'D' ? waiting + 1 : 0;
+	}
+}
+
+static void end_transfer(struct transfer *transfer)
+{
+	let_slow_go_on();
+	assert_int_equal(pthread_join(transfer->thread, NULL), 0);
+	assert_int_equal(transfer->result, BLOCK);
+}
+
+/* --- the files ---------------------------------------------------------------------- */
+
+/* Written in one go, so that one folio may have it. */
+static int make_whole(const char *name, char letter, uint32_t size)
+{
+	int fd = open(path_of(name), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	char *bytes = malloc(size);
+
+	assert_true(fd >= 0);
+	assert_non_null(bytes);
+	memset(bytes, letter, size);
+	assert_int_equal(pwrite(fd, bytes, size, 0), size);
+	assert_int_equal(fsync(fd), 0);
+	free(bytes);
+	return fd;
+}
+
+static char *map_file(int fd, int protection)
+{
+	char *memory = mmap(NULL, FILE_SIZE, protection, MAP_SHARED, fd, 0);
+
+	assert_true(memory != MAP_FAILED);
+	return memory;
+}
+
+/* The file has nothing but @letter in [from, to). */
+static void assert_all(int fd, uint32_t from, uint32_t to, char letter)
+{
+	char *bytes = malloc(to - from);
+	uint32_t i;
+
+	assert_non_null(bytes);
+	assert_int_equal(pread(fd, bytes, to - from, from), to - from);
+	for (i = 0; i < to - from; i++)
+		if (bytes[i] != letter)
+			fail_msg("byte %u is %#x where %#x was to be", from + i,
+				 (unsigned char)bytes[i], (unsigned char)letter);
+	free(bytes);
+}
+
+#define RANGE	(64 * 1024u)	/* of file1, and of the tests below a block long */
+
+/* --- tests -------------------------------------------------------------------------- */
+
+static void test_read_beside_the_range(void **state)
+{
+	const uint32_t place = FILE_SIZE / 2;
+	int fd1 = make_whole("file1", 'a', FILE_SIZE), fd2 = make_whole("file2", 'b', BLOCK);
+	char *memory = map_file(fd1, PROT_READ | PROT_WRITE);
+	struct transfer reading = { .memory = memory + place, .block = 7 };
+	struct exchrange_range range = {
+		.file1_fd = fd1, .file1_offset = RANGE, .file2_fd = fd2, .length = BLOCK,
+	};
+	int error;
+
+	(void)state;
+	stop_slow();
+	begin_transfer(&reading);
+	error = device_exchange(&range);
+	assert_all(fd1, 0, RANGE, 'a');
+	assert_all(fd1, RANGE, RANGE + BLOCK, error ? 'a' : 'b');
+	assert_all(fd2, 0, BLOCK, error ? 'b' : 'a');
+	end_transfer(&reading);
+	assert_int_equal(error, EBUSY);
+	assert_int_equal(device_exchange(&range), 0);
+
+	assert_all(fd1, 0, RANGE, 'a');
+	assert_all(fd1, RANGE, RANGE + BLOCK, 'b');
+	assert_all(fd1, RANGE + BLOCK, place, 'a');
+	assert_all(fd1, place, place + BLOCK, slow_byte(7));
+	assert_all(fd1, place + BLOCK, FILE_SIZE, 'a');
+	assert_all(fd2, 0, BLOCK, 'a');
+	munmap(memory, FILE_SIZE);
+	close(fd1);
+	close(fd2);
+}
+
+/* What is read is the file's whose page it was, so it goes where the page goes. */
+static void test_read_in_the_range(void **state)
+{
+	int fd1 = make_whole("file1", 'a', FILE_SIZE), fd2 = make_whole("file2", 'b', BLOCK);
+	char *memory = map_file(fd1, PROT_READ | PROT_WRITE);
+	struct transfer reading = { .memory = memory + RANGE, .block = 8 };
+	struct exchrange_range range = {
+		.file1_fd = fd1, .file1_offset = RANGE, .file2_fd = fd2, .length = BLOCK,
+	};
+
+	int error;
+
+	(void)state;
+	stop_slow();
+	begin_transfer(&reading);
+	error = device_exchange(&range);
+	end_transfer(&reading);
+	assert_int_equal(error, EBUSY);
+	assert_all(fd1, 0, RANGE, 'a');
+	assert_all(fd1, RANGE + BLOCK, FILE_SIZE, 'a');
+	assert_all(fd2, 0, BLOCK, 'b');
+	assert_all(fd1, RANGE, RANGE + BLOCK, slow_byte(8));
+	assert_int_equal(device_exchange(&range), 0);
+
+	assert_all(fd1, 0, RANGE, 'a');
+	assert_all(fd1, RANGE, RANGE + BLOCK, 'b');
+	assert_all(fd1, RANGE + BLOCK, FILE_SIZE, 'a');
+	assert_all(fd2, 0, BLOCK, slow_byte(8));
+	munmap(memory, FILE_SIZE);
+	close(fd1);
+	close(fd2);
+}
+
+/* One block changes places, and file2's end comes nearer, within the folio. */
+static void test_read_before_a_nearer_end(void **state)
+{
+	const uint32_t place = 4 * BLOCK, end = 100 * 1024 + 100;
+	int fd1 = make_whole("file1", 'a', BLOCK), fd2 = make_whole("file2", 'b', FILE_SIZE);
+	char *memory = map_file(fd2, PROT_READ | PROT_WRITE);
+	struct transfer reading = { .memory = memory + place, .block = 9 };
+	struct exchrange_range range = {
+		.file1_fd = fd1, .file2_fd = fd2,
+		.flags = EXCHRANGE_TO_EOF | EXCHRANGE_FILE1_WRITTEN,
+	};
+	int error;
+
+	(void)state;
+	assert_int_equal(ftruncate(fd1, end), 0);
+	stop_slow();
+	begin_transfer(&reading);
+	error = device_exchange(&range);
+	if (error)
+		assert_all(fd2, place + BLOCK, FILE_SIZE, 'b');
+	end_transfer(&reading);
+	assert_int_equal(error, EBUSY);
+	assert_int_equal(device_exchange(&range), 0);
+
+	assert_int_equal(lseek(fd2, 0, SEEK_END), end);
+	assert_all(fd2, 0, BLOCK, 'a');
+	assert_all(fd2, BLOCK, place, 'b');
+	assert_all(fd2, place, place + BLOCK, slow_byte(9));
+	assert_all(fd2, place + BLOCK, end, 'b');
+	munmap(memory, FILE_SIZE);
+	close(fd1);
+	close(fd2);
+}
+
+static double now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return time.tv_sec + time.tv_nsec / 1e9;
+}
+
+/* A page is pinned for an O_DIRECT write, too, which takes no right to write to the file. */
+static void test_reader_stops_nobody(void **state)
+{
+	int fd1 = make_whole("file1", 'a', FILE_SIZE), fd2 = make_whole("file2", 'b', BLOCK);
+	int reader = open_path(path_of("file1"), O_RDONLY);
+	char *memory = map_file(reader, PROT_READ);
+	struct transfer writing = {
+		.memory = memory + RANGE, .to_device = true, .block = 10,
+	};
+	struct exchrange_range range = {
+		.file1_fd = fd1, .file1_offset = RANGE, .file2_fd = fd2, .length = BLOCK,
+	};
+	double begin, seconds;
+	int error;
+
+	(void)state;
+	assert_true(memory[RANGE] == 'a');
+	stop_slow();
+	begin_transfer(&writing);
+	begin = now();
+	error = device_exchange(&range);
+	seconds = now() - begin;
+	end_transfer(&writing);
+
+	assert_int_equal(error, 0);
+	assert_true(seconds < 0.8);
+	assert_all(fd1, RANGE, RANGE + BLOCK, 'b');
+	assert_all(fd2, 0, BLOCK, 'a');
+	assert_true(memory[RANGE] == 'b');
+	munmap(memory, FILE_SIZE);
+	close(reader);
+	close(fd1);
+	close(fd2);
+	fill_slow();
+}
+
+/* --- reads that end while exchanges go on ---------------------------------------------- */
+
+#define READERS	24
+
+struct race {
+	char		*memory;
+	atomic_bool	hold, end;
+	atomic_int	busy;
+	atomic_int	read[READERS];	/* the block that the page of each has, or -1 */
+	atomic_ullong	failed;
+};
+
+struct reader {
+	struct race	*race;
+	unsigned int	number;
+	pthread_t	thread;
+};
+
+static uint32_t place_of(unsigned int reader)
+{
+	return FILE_SIZE / 2 + reader * BLOCK;
+}
+
+static void *read_on(void *argument)
+{
+	struct reader *reader = argument;
+	struct race *race = reader->race;
+	unsigned int seed = reader->number;
+
+	while (!atomic_load(&race->end)) {
+		int block = rand_r(&seed) % SLOW_BLOCKS;
+
+		usleep(rand_r(&seed) % (1000 * DELAY_MS));
+		atomic_fetch_add(&race->busy, 1);
+		if (!atomic_load(&race->hold)) {
+			if (pread(slow, race->memory + place_of(reader->number), BLOCK,
+				  (off_t)block * BLOCK) != BLOCK)
+				atomic_fetch_add(&race->failed, 1);
+			atomic_store(&race->read[reader->number], block);
+		}
+		atomic_fetch_sub(&race->busy, 1);
+	}
+	return NULL;
+}
+
+static void hold_readers(struct race *race)
+{
+	atomic_store(&race->hold, true);
+	while (atomic_load(&race->busy))
+		usleep(500);
+}
+
+static void assert_race(struct race *race, int fd1, int fd2, int error)
+{
+	unsigned int i;
+
+	assert_all(fd1, 0, RANGE, 'a');
+	assert_all(fd1, RANGE, RANGE + BLOCK, error ? 'a' : 'b');
+	assert_all(fd1, RANGE + BLOCK, FILE_SIZE / 2, 'a');
+	assert_all(fd2, 0, BLOCK, error ? 'b' : 'a');
+	for (i = 0; i < READERS; i++) {
+		int block = atomic_load(&race->read[i]);
+
+		assert_all(fd1, place_of(i), place_of(i) + BLOCK,
+			   block < 0 ? 'a' : slow_byte(block));
+	}
+}
+
+/* With all of them held: both files anew, whose first has one mapping all the time. */
+static void write_anew(struct race *race, int fd1, int fd2)
+{
+	char *bytes = malloc(FILE_SIZE);
+	unsigned int i;
+
+	assert_non_null(bytes);
+	assert_int_equal(fallocate(fd1, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+				   FILE_SIZE), 0);
+	memset(bytes, 'a', FILE_SIZE);
+	assert_int_equal(pwrite(fd1, bytes, FILE_SIZE, 0), FILE_SIZE);
+	memset(bytes, 'b', BLOCK);
+	assert_int_equal(pwrite(fd2, bytes, BLOCK, 0), BLOCK);
+	assert_int_equal(fsync(fd1), 0);
+	assert_int_equal(fsync(fd2), 0);
+	free(bytes);
+	for (i = 0; i < READERS; i++)
+		atomic_store(&race->read[i], -1);
+}
+
+static void test_reads_beside_exchanges(void **state)
+{
+	unsigned int round, rounds = 300 / test_share() + 30, done = 0, seed = 1, i;
+	int fd1 = make_whole("file1", 'a', FILE_SIZE), fd2 = make_whole("file2", 'b', BLOCK);
+	struct exchrange_range range = {
+		.file1_fd = fd1, .file1_offset = RANGE, .file2_fd = fd2, .length = BLOCK,
+	};
+	/* The readers go on where the test fails. */
+	static struct race race;
+	static struct reader reader[READERS];
+
+	(void)state;
+	race.memory = map_file(fd1, PROT_READ | PROT_WRITE);
+	atomic_store(&race.hold, true);
+	for (i = 0; i < READERS; i++) {
+		reader[i] = (struct reader) { .race = &race, .number = i };
+		assert_int_equal(pthread_create(&reader[i].thread, NULL, read_on, &reader[i]), 0);
+	}
+	for (round = 0; round < rounds; round++) {
+		int error;
+
+		hold_readers(&race);
+		write_anew(&race, fd1, fd2);
+		atomic_store(&race.hold, false);
+		usleep(1000 * DELAY_MS + rand_r(&seed) % (500 * DELAY_MS));
+		error = device_exchange(&range);
+		hold_readers(&race);
+		assert_race(&race, fd1, fd2, error);
+		if (error)
+			assert_int_equal(error, EBUSY);
+		done += !error;
+	}
+	atomic_store(&race.end, true);
+	for (i = 0; i < READERS; i++)
+		assert_int_equal(pthread_join(reader[i].thread, NULL), 0);
+	print_message("# %u exchanges of %u beside reads\n", done, rounds);
+	assert_int_equal(atomic_load(&race.failed), 0);
+	assert_true(done > rounds / 2);
+	munmap(race.memory, FILE_SIZE);
+	close(fd1);
+	close(fd2);
+}
+
+/*
+ * btrfs itself gives up a page that a device makes dirty after it was written back: "folio is
+ * marked dirty without notifying the fs" (Linux 6.12), with any fsync in the place of the
+ * exchange.
+ */
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest readers[] = {
+		cmocka_unit_test(test_reader_stops_nobody),
+	};
+	const struct CMUnitTest all[] = {
+		cmocka_unit_test(test_reader_stops_nobody),
+		cmocka_unit_test(test_read_beside_the_range),
+		cmocka_unit_test(test_read_in_the_range),
+		cmocka_unit_test(test_read_before_a_nearer_end),
+		cmocka_unit_test(test_reads_beside_exchanges),
+	};
+
+	start(argc, argv);
+	return is_btrfs() ?
+	       cmocka_run_group_tests_name("pinned pages", readers, make_slow, drop_slow) :
+	       cmocka_run_group_tests_name("pinned pages", all, make_slow, drop_slow);
+}
