@@ -83,15 +83,10 @@ static int64_t now_ns(void)
 	return now.tv_sec * 1000000000LL + now.tv_nsec;
 }
 
-/*
- * One that XFS's own ioctl refuses has made the sequence odd and even again; a back end of
- * ours looks before.
- */
+/* What is wrong with these is known before anything leaves the page cache. */
 static uint32_t expected_step(const struct call_row *row)
 {
-	if (row->refused || (row->error && !kind->alone))
-		return 0;
-	return 2;
+	return row->refused || row->error ? 0 : 2;
 }
 
 static void test_call(void **state)

@@ -27,11 +27,11 @@ static int xfs_submit(struct exchange_request *request)
 	int error;
 
 	if (xfs_bind_get(sb) != EXCHRANGE_REASON_NONE)
-		return xfs_own_submit(request);
+		return xfs_own_submit(request, false);
 	if (uses_transaction(request->file2))
 		error = xfs_transaction_submit(request);
 	else
-		error = xfs_own_submit(request);
+		error = xfs_own_submit(request, true);
 	xfs_bind_put(sb);
 	return error;
 }

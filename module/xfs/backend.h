@@ -8,7 +8,7 @@
 #include "../exchange.h"
 
 /* own_ioctl.c */
-int xfs_own_submit(struct exchange_request *request);
+int xfs_own_submit(struct exchange_request *request, bool bound);
 int xfs_own_query(struct file *file, struct exchrange_query *query, u32 reason);
 void xfs_own_describe(struct exchrange_query *query, u32 alignment, u32 reason);
 
@@ -28,6 +28,8 @@ int xfs_keep_tails(struct exchange_request *request,
 bool xfs_has_own_exchange(const struct file *file);
 u32 xfs_own_alignment(const struct file *file);
 int xfs_transaction_submit(struct exchange_request *request);
+bool xfs_chain_takes(const struct exchange_request *request);
+int xfs_chain_submit(struct exchange_request *request);
 void xfs_transaction_query(struct file *file, struct exchrange_query *query);
 
 #endif /* EXCHRANGE_XFS_BACKEND_H */

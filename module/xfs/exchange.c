@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * XFS back end: one XFS transaction, on file systems that XFS's own ioctl refuses since
- * they were made without exchange=1, and on kernels that have no such ioctl.
+ * XFS back end: the steps of an exchange, which is one XFS transaction on file systems that
+ * XFS's own ioctl refuses since they were made without exchange=1, and on kernels that have no
+ * such ioctl; and XFS's own chain of transactions where it has one.
  *
  * Locks, in this order:
  *
@@ -126,13 +127,19 @@ static int free_space(const struct xfs_exchange *exchange, int error)
 			xfs_blockgc_free_quota(exchange->pieces.ip[1], 0);
 }
 
+static int plan_once(struct xfs_exchange *exchange)
+{
+	return exchange->in_chain ? xfs_chain_plan(exchange) :
+				    xfs_exchange_plan(exchange);
+}
+
 /* -EBUSY: there is a delayed allocation that is not written back. */
 static int plan(struct xfs_exchange *exchange)
 {
-	int error = xfs_exchange_plan(exchange);
+	int error = plan_once(exchange);
 
 	if (error == -EAGAIN)
-		error = xfs_exchange_flush_all(exchange) ?: xfs_exchange_plan(exchange);
+		error = xfs_exchange_flush_all(exchange) ?: plan_once(exchange);
 	return error == -EAGAIN ? -EBUSY : error;
 }
 
@@ -145,7 +152,8 @@ static int carry_out(struct xfs_exchange *exchange)
 		error = xfs_exchange_drop_pages(exchange);
 	if (error)
 		return error;
-	return xfs_exchange_pieces(exchange);
+	return exchange->in_chain ? xfs_chain_exchange(exchange) :
+				    xfs_exchange_pieces(exchange);
 }
 
 /*
@@ -241,6 +249,16 @@ static int exchange_locked(struct xfs_exchange *exchange)
 	return error;
 }
 
+static int check_freshness(const struct xfs_exchange *exchange, const u64 *freshness)
+{
+	struct inode *inode = xfs_exchange_inode(exchange, 1);
+
+	if (!freshness)
+		return 0;
+	return exchange->in_chain ? xfs_chain_check_freshness(inode, freshness) :
+				    xfs_check_freshness(inode, freshness);
+}
+
 /* XFS waits for those who have pinned blocks of a mapping only where both have DAX. */
 static bool mixes_dax(const struct xfs_exchange *exchange)
 {
@@ -262,11 +280,12 @@ static int check_and_exchange(struct xfs_exchange *exchange,
 	error = exchange_check_locked(request, exchange->mp->m_sb.sb_blocksize);
 	if (!error && mixes_dax(exchange))
 		error = -EINVAL;
-	if (!error && freshness)
-		error = xfs_check_freshness(xfs_exchange_inode(exchange, 1), freshness);
+	if (!error)
+		error = check_freshness(exchange, freshness);
 	if (error)
 		return error;
-	if (request->length == 0) {
+	/* XFS's own sets the times then too. */
+	if (request->length == 0 && !exchange->in_chain) {
 		exchange_watch_empty(request);
 		return 0;
 	}
@@ -314,7 +333,8 @@ static int finish(const struct xfs_exchange *exchange)
 
 	if (request->flags & EXCHRANGE_DRY_RUN)
 		return 0;
-	if (request->length &&
+	/* The chain's first transaction is there already. */
+	if (request->length && !exchange->in_chain &&
 	    (exchange_must_be_durable(request) ||
 	     exchange->mp->m_features & XFS_FEAT_WSYNC))
 		error = force_log(exchange);
@@ -322,8 +342,8 @@ static int finish(const struct xfs_exchange *exchange)
 	return error ?: exchange->end_error;
 }
 
-static int xfs_transaction_exchange(struct exchange_request *request,
-				    const u64 *freshness)
+static int exchange_files(struct exchange_request *request, const u64 *freshness,
+			  bool in_chain)
 {
 	struct xfs_exchange *exchange;
 	int error;
@@ -331,13 +351,15 @@ static int xfs_transaction_exchange(struct exchange_request *request,
 	if (missing_reason(request->file1) != EXCHRANGE_REASON_NONE ||
 	    missing_reason(request->file2) != EXCHRANGE_REASON_NONE)
 		return -EOPNOTSUPP;
-	error = exchange_check_rights(request);
+	/* own_ioctl.c has asked before the files' flags changed. */
+	error = in_chain ? 0 : exchange_check_rights(request);
 	if (error)
 		return error;
 	exchange = kzalloc(sizeof(*exchange), GFP_KERNEL);
 	if (!exchange)
 		return -ENOMEM;
 	exchange->request = request;
+	exchange->in_chain = in_chain;
 	exchange->dry_run = request->flags & EXCHRANGE_DRY_RUN;
 	exchange->pieces.ip[0] = XFS_I(file_inode(request->file1));
 	exchange->pieces.ip[1] = XFS_I(file_inode(request->file2));
@@ -357,7 +379,7 @@ int xfs_transaction_submit(struct exchange_request *request)
 	trace_exchrange_backend(request, EXCHRANGE_BACKEND_XFS_TRANSACTION);
 	switch (request->operation) {
 	case EXCHANGE_OPERATION_EXCHANGE:
-		error = xfs_transaction_exchange(request, NULL);
+		error = exchange_files(request, NULL, false);
 		break;
 	case EXCHANGE_OPERATION_START_COMMIT:
 		error = xfs_sample_freshness(request->file2,
@@ -365,8 +387,32 @@ int xfs_transaction_submit(struct exchange_request *request)
 		request->sampled = !error;
 		break;
 	case EXCHANGE_OPERATION_COMMIT:
-		error = xfs_transaction_exchange(request, request->freshness);
+		error = exchange_files(request, request->freshness, false);
 		break;
 	}
 	return error;
+}
+
+/* Whether xfs_chain_submit() knows all of both files' form. */
+bool xfs_chain_takes(const struct exchange_request *request)
+{
+	return missing_reason(request->file1) == EXCHRANGE_REASON_NONE &&
+	       missing_reason(request->file2) == EXCHRANGE_REASON_NONE &&
+	       xfs_has_own_exchange(request->file1) &&
+	       xfs_has_own_exchange(request->file2);
+}
+
+static int submit_in_chain(struct exchange_request *request)
+{
+	return exchange_files(request,
+			      request->operation == EXCHANGE_OPERATION_COMMIT ?
+			      request->freshness : NULL, true);
+}
+
+/* EXCHANGE and COMMIT of files that it takes, with XFS's own sample. */
+int xfs_chain_submit(struct exchange_request *request)
+{
+	if (request->flags & EXCHRANGE_TO_EOF && !(request->flags & EXCHRANGE_DRY_RUN))
+		return xfs_keep_tails(request, submit_in_chain);
+	return submit_in_chain(request);
 }

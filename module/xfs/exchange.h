@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * One exchange in one transaction: exchange.c goes through its steps.
+ * One exchange, in one transaction or in XFS's own chain of them: exchange.c goes through
+ * its steps.
  */
 #ifndef EXCHRANGE_XFS_EXCHANGE_H
 #define EXCHRANGE_XFS_EXCHANGE_H
@@ -12,6 +13,7 @@
 struct xfs_exchange {
 	struct exchange_request	*request;
 	struct xfs_mount	*mp;
+	bool			in_chain;	/* XFS's own, see chain.c */
 	bool			dry_run;	/* asked for, or a rehearsal */
 	unsigned long		give_up;	/* waiting for pinned pages: jiffies */
 	loff_t			old_size[2];	/* bytes, when both were locked */
@@ -22,6 +24,7 @@ struct xfs_exchange {
 	struct xfs_rmap_change	*rmaps;		/* that may change in place */
 	u64			rmap_count;
 	struct xfs_btree_cur	*map_cursor[2];	/* in the maps' trees, or NULL */
+	struct xfs_exchmaps_req	chain;		/* the plan, if it is in_chain */
 	int			end_error;	/* of what follows the exchange, which is done */
 };
 
@@ -60,9 +63,18 @@ void xfs_exchange_allow_ag(const struct xfs_exchange *exchange, struct xfs_trans
 void xfs_exchange_forget_ag(struct xfs_exchange *exchange);
 
 /* transaction.c */
+void xfs_exchange_lock_maps(const struct xfs_exchange *exchange);
+void xfs_exchange_unlock_maps(const struct xfs_exchange *exchange);
+void xfs_exchange_touch(const struct xfs_exchange *exchange, struct xfs_trans *tp);
+void xfs_exchange_set_sizes(const struct xfs_exchange *exchange);
 int xfs_exchange_plan(struct xfs_exchange *exchange);
 int xfs_exchange_pieces(struct xfs_exchange *exchange);
 void xfs_exchange_finish(struct xfs_exchange *exchange);
+
+/* chain.c */
+int xfs_chain_plan(struct xfs_exchange *exchange);
+int xfs_chain_exchange(struct xfs_exchange *exchange);
+int xfs_chain_check_freshness(struct inode *inode, const u64 freshness[6]);
 
 /* freshness.c */
 int xfs_sample_freshness(struct file *file, u64 freshness[6]);

@@ -47,6 +47,16 @@ int xfs_transaction_submit(struct exchange_request *request)
 	return -EOPNOTSUPP;
 }
 
+bool xfs_chain_takes(const struct exchange_request *request)
+{
+	return false;
+}
+
+int xfs_chain_submit(struct exchange_request *request)
+{
+	return -EOPNOTSUPP;
+}
+
 void xfs_transaction_query(struct file *file, struct exchrange_query *query)
 {
 }

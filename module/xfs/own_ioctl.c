@@ -3,7 +3,7 @@
  * XFS back end: XFS's own ioctl, in Linux since 6.10, on file systems made with
  * exchange=1.
  *
- * A request is handed on with the caller's own pointer, since XFS takes its
+ * What chain.c does not take is handed on with the caller's own pointer, since XFS takes its
  * arguments from user memory only.  This works because our structs begin with
  * XFS's.  XFS reads them again and gets file1 from the descriptor that it finds
  * then: a caller that changes them meanwhile exchanges, with its own rights,
@@ -156,8 +156,11 @@ static int write_end(struct file *file)
 						   size - 1) : 0;
 }
 
-/* Without a lock; the answers are XFS's. */
-int xfs_own_submit(struct exchange_request *request)
+/*
+ * Without a lock; the answers are XFS's.  @bound: XFS's private functions may be called.  Then
+ * most files are exchanged by what XFS's ioctl does below its locks: see chain.c.
+ */
+int xfs_own_submit(struct exchange_request *request, bool bound)
 {
 	int error;
 
@@ -173,6 +176,12 @@ int xfs_own_submit(struct exchange_request *request)
 	error = exchange_check_rights(request);
 	if (error)
 		return error;
+	if (bound && xfs_chain_takes(request)) {
+		error = xfs_chain_submit(request);
+		/* An empty file can become a realtime one until it is locked. */
+		if (error != -EOPNOTSUPP)
+			return error;
+	}
 	if (!(request->flags & EXCHRANGE_TO_EOF))
 		return write_end(request->file1) ?:
 		       write_end(request->file2) ?:

@@ -27,6 +27,21 @@ static int flush_range(const struct xfs_exchange *exchange, int side)
 					    offset + request->length - 1);
 }
 
+/*
+ * XFS's chain leaves the size on disk as it is without TO_EOF.  It may be the one from before a
+ * write that has not been written back: then a range may end behind it, and after a crash
+ * nobody would find what came there.  With the last page the size goes to the disk.
+ */
+static int flush_end(const struct xfs_exchange *exchange, int side)
+{
+	loff_t size = exchange->old_size[side];
+
+	if (!exchange->in_chain || !size)
+		return 0;
+	return filemap_write_and_wait_range(xfs_exchange_inode(exchange, side)->i_mapping,
+					    size - 1, size - 1);
+}
+
 int xfs_exchange_flush(const struct xfs_exchange *exchange)
 {
 	int i, error = 0;
@@ -34,7 +49,7 @@ int xfs_exchange_flush(const struct xfs_exchange *exchange)
 	for (i = 0; i < 2; i++)
 		inode_dio_wait(xfs_exchange_inode(exchange, i));
 	for (i = 0; i < 2 && !error; i++)
-		error = flush_range(exchange, i) ?:
+		error = flush_range(exchange, i) ?: flush_end(exchange, i) ?:
 			xfs_qm_dqattach(exchange->pieces.ip[i]);
 	return error;
 }
@@ -99,6 +114,20 @@ int xfs_exchange_flush_all(const struct xfs_exchange *exchange)
 	       filemap_write_and_wait(xfs_exchange_inode(exchange, 1)->i_mapping);
 }
 
+/* XFS's own chain looks for the pieces itself. */
+static int drop_moving(const struct xfs_exchange *exchange, int side)
+{
+	const struct xfs_pieces *pieces = &exchange->pieces;
+	unsigned int shift = exchange->mp->m_sb.sb_blocklog;
+
+	if (!exchange->in_chain)
+		return drop_pieces(exchange, side);
+	if (!pieces->length)
+		return 0;
+	return drop_mapped(exchange, side, pieces->start[side] << shift,
+			   pieces->length << shift);
+}
+
 /*
  * What is going to move, and what is behind an end that comes nearer, with the page that it
  * will be in: nothing of that is left to truncate when the size has changed.
@@ -108,7 +137,7 @@ int xfs_exchange_drop_pages(const struct xfs_exchange *exchange)
 	int i, error = 0;
 
 	for (i = 0; i < 2 && !error; i++) {
-		error = drop_pieces(exchange, i);
+		error = drop_moving(exchange, i);
 		if (!error && exchange->new_size[i] < exchange->old_size[i])
 			error = xfs_exchange_drop_range(exchange, i,
 							exchange->new_size[i],

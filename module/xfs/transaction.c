@@ -37,7 +37,7 @@ static struct xfs_inode *inode_of(const struct xfs_exchange *exchange, int side)
 	return exchange->pieces.ip[side];
 }
 
-static void lock_maps(const struct xfs_exchange *exchange)
+void xfs_exchange_lock_maps(const struct xfs_exchange *exchange)
 {
 	if (xfs_exchange_is_one_file(exchange))
 		xfs_ilock(inode_of(exchange, 0), XFS_ILOCK_EXCL);
@@ -46,7 +46,7 @@ static void lock_maps(const struct xfs_exchange *exchange)
 				    inode_of(exchange, 1), XFS_ILOCK_EXCL);
 }
 
-static void unlock_maps(const struct xfs_exchange *exchange)
+void xfs_exchange_unlock_maps(const struct xfs_exchange *exchange)
 {
 	xfs_iunlock(inode_of(exchange, 0), XFS_ILOCK_EXCL);
 	if (!xfs_exchange_is_one_file(exchange))
@@ -71,12 +71,12 @@ static int make_plan(struct xfs_exchange *exchange)
 	unsigned int nofs;
 	int error;
 
-	lock_maps(exchange);
+	xfs_exchange_lock_maps(exchange);
 	nofs = memalloc_nofs_save();
 	error = xfs_collect_pieces(pieces, xfs_piece_limit(exchange->mp)) ?:
 		reserve(exchange);
 	memalloc_nofs_restore(nofs);
-	unlock_maps(exchange);
+	xfs_exchange_unlock_maps(exchange);
 	if (!error)
 		error = xfs_exchange_choose_ags(exchange);
 	trace_exchrange_xfs_plan(exchange->request, pieces->count,
@@ -375,6 +375,12 @@ static void touch(struct file *file, struct xfs_inode *ip, struct xfs_trans *tp)
 		xfs_trans_ichgtime(tp, ip, XFS_ICHGTIME_MOD | XFS_ICHGTIME_CHG);
 }
 
+void xfs_exchange_touch(const struct xfs_exchange *exchange, struct xfs_trans *tp)
+{
+	touch(exchange->request->file1, inode_of(exchange, 0), tp);
+	touch(exchange->request->file2, inode_of(exchange, 1), tp);
+}
+
 /*
  * The size on disk.  It may be the one from before a write that has not been written back:
  * then a range ends behind it, and after a crash nobody would find what comes there.  All
@@ -400,8 +406,7 @@ static void change_inodes(const struct xfs_exchange *exchange,
 	const u64 *blocks = exchange->pieces.blocks;
 	int i;
 
-	touch(exchange->request->file1, inode_of(exchange, 0), tp);
-	touch(exchange->request->file2, inode_of(exchange, 1), tp);
+	xfs_exchange_touch(exchange, tp);
 	share_reflink(exchange);
 	for (i = 0; i < 2; i++) {
 		struct xfs_inode *ip = inode_of(exchange, i);
@@ -449,7 +454,8 @@ static int change(struct xfs_exchange *exchange, struct xfs_trans *tp)
 	return error;
 }
 
-static void set_sizes(const struct xfs_exchange *exchange)
+/* Of the inodes in memory, with ILOCK. */
+void xfs_exchange_set_sizes(const struct xfs_exchange *exchange)
 {
 	int i;
 
@@ -484,7 +490,7 @@ int xfs_exchange_pieces(struct xfs_exchange *exchange)
 	error = alloc_transaction(exchange, &tp);
 	if (error)
 		return error;
-	lock_maps(exchange);
+	xfs_exchange_lock_maps(exchange);
 	xfs_trans_ijoin(tp, inode_of(exchange, 0), 0);
 	if (!xfs_exchange_is_one_file(exchange))
 		xfs_trans_ijoin(tp, inode_of(exchange, 1), 0);
@@ -502,8 +508,8 @@ int xfs_exchange_pieces(struct xfs_exchange *exchange)
 	}
 	error = xfs_trans_commit(tp);
 	if (!error)
-		set_sizes(exchange);
+		xfs_exchange_set_sizes(exchange);
 out_unlock:
-	unlock_maps(exchange);
+	xfs_exchange_unlock_maps(exchange);
 	return error;
 }

@@ -289,23 +289,6 @@ static void apply(struct call *call)
 			       range->file2_offset, range->length, range->flags);
 }
 
-/*
- * With FILE1_WRITTEN and TO_EOF, XFS's own ioctl leaves what was not exchanged behind
- * the new end of a file, and the next such exchange that makes the file longer brings
- * it back.  A truncate takes it away.
- */
-static void cut_tails(struct worker *worker, const struct call *call)
-{
-	const uint64_t cut = EXCHRANGE_FILE1_WRITTEN | EXCHRANGE_TO_EOF;
-
-	if (!kind->alone || (call->range.flags & cut) != cut ||
-	    call->range.flags & EXCHRANGE_DRY_RUN)
-		return;
-	if (ftruncate(call->file1->fd, call->file1->model.size) ||
-	    ftruncate(call->file2->fd, call->file2->model.size))
-		complain(worker, "ftruncate: %s", strerror(errno));
-}
-
 static int expected_error(const struct call *call)
 {
 	if (call->wrong)
@@ -340,8 +323,6 @@ static void make_call(struct worker *worker, struct call *call)
 	verify(worker, call->file1);
 	if (call->file2 != call->file1)
 		verify(worker, call->file2);
-	if (!expected)
-		cut_tails(worker, call);
 }
 
 void exchange_own(struct worker *worker)
