@@ -89,7 +89,7 @@ static int commit_files(struct swap *swap, const struct exchrange_sample *sample
 
 int cmd_commit(int argc, char **argv)
 {
-	struct swap swap = { .range.flags = EXCHRANGE_TO_EOF };
+	struct swap swap = { .range.flags = EXCHRANGE_TO_EOF, .commit = true };
 	struct exchrange_sample sample;
 	int status = parse(argc, argv, &swap, &sample);
 

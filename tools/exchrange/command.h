@@ -62,6 +62,7 @@ struct swap {
 	int			device;		/* or -1, with device_error */
 	int			device_error;	/* errno of opening it */
 	struct exchrange_range	range;
+	bool			commit;		/* only if path2 is as it was sampled */
 };
 
 /* A file that was to be updated. */

@@ -321,6 +321,17 @@ static void explain_mounts(const struct swap *swap)
 	free_place(&place2);
 }
 
+/* An O_DIRECT read into a mapping has not ended; or file2 has changed. */
+static void explain_busy(const struct swap *swap)
+{
+	if (swap->commit)
+		complain("%s: has changed since start-commit, or a device is writing to a mapping of it; nothing was swapped",
+			 swap->path2);
+	else
+		complain("%s or %s: a device is writing to a mapping of it; nothing was swapped, try again when that has ended",
+			 swap->path1, swap->path2);
+}
+
 /* A swap failed with @error: says why, and what to do. */
 void explain_swap(const struct swap *swap, int error)
 {
@@ -362,8 +373,7 @@ void explain_swap(const struct swap *swap, int error)
 			 swap->path1, swap->path2);
 		break;
 	case EBUSY:
-		complain("%s: has changed since start-commit; nothing was swapped",
-			 swap->path2);
+		explain_busy(swap);
 		break;
 	case E2BIG:
 		complain("%s: the files have more extents than one transaction can hold; swap smaller ranges, or defragment them",
@@ -458,7 +468,7 @@ void explain_update(const struct target *target, int error)
 		explain_update_missing(target, error);
 		break;
 	case EBUSY:
-		complain("%s: has changed meanwhile; nothing was written",
+		complain("%s: has changed meanwhile, or a device is writing to a mapping of it; nothing was written",
 			 path);
 		break;
 	case EAGAIN:
