@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * One exchange on btrfs: backend.c checks, locks and flushes, transaction.c does it.
+ * One exchange on btrfs: backend.c goes through the steps, transaction.c does it.
  */
 #ifndef EXCHRANGE_BTRFS_EXCHANGE_H
 #define EXCHRANGE_BTRFS_EXCHANGE_H
@@ -28,6 +28,20 @@ struct btrfs_exchange {
 	u64			quota[2];	/* bytes reserved of its subvolume's */
 };
 
+static inline struct inode *btrfs_exchange_inode(const struct btrfs_exchange *exchange,
+						 int side)
+{
+	return &exchange->range[side].inode->vfs_inode;
+}
+
+/* page_cache.c */
+int btrfs_exchange_flush(const struct btrfs_exchange *exchange);
+void btrfs_exchange_drop_pages(const struct btrfs_exchange *exchange);
+
+/* rewrite.c */
+int btrfs_exchange_rewrite(const struct btrfs_exchange *exchange);
+
+/* transaction.c */
 int btrfs_exchange_prepare(struct btrfs_exchange *exchange);
 int btrfs_exchange_extents(struct btrfs_exchange *exchange);
 void btrfs_exchange_finish(struct btrfs_exchange *exchange);
