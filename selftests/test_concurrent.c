@@ -4,12 +4,14 @@
  * file or of the other, never a mixture (on XFS all of it, if one call reads it), and at
  * the end the pair is whole, and swapped: the number of swaps is odd.
  */
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common.h"
@@ -155,6 +157,137 @@ static void test_readers_of_all_see_no_mixture(void **state)
 	swap_and_read(BLOCKS);
 }
 
+#define SMALL		100u	/* bytes of 'a' */
+#define SIZE_SWAPS	2000
+
+/* A file of 'a', and a longer one of 'b': a reader wants a block of the one or of the other. */
+struct sizes {
+	struct arena	arena;
+	size_t		a, b;	/* bytes */
+};
+
+/* The first block of a file that is all one or all the other. */
+static bool is_whole_block(const struct sizes *sizes, const char *bytes, ssize_t size)
+{
+	size_t b = sizes->b < BLOCK ? sizes->b : BLOCK;
+
+	if (bytes[0] == 'a')
+		return (size_t)size == sizes->a && is_all(bytes, 'a', sizes->a);
+	return (size_t)size >= b && is_all(bytes, 'b', b);
+}
+
+static void *read_block(void *argument)
+{
+	struct sizes *sizes = argument;
+	struct arena *arena = &sizes->arena;
+	char bytes[2 * BLOCK];
+	ssize_t size;
+
+	while (!atomic_load(&arena->stop)) {
+		size = pread(arena->fd[0], bytes, sizeof(bytes), 0);
+		if (size <= 0)
+			atomic_fetch_add(&arena->failed, 1);
+		else if (!is_whole_block(sizes, bytes, size))
+			atomic_fetch_add(&arena->torn, 1);
+		else
+			atomic_fetch_add(&arena->seen[0][bytes[0] == 'b'], 1);
+	}
+	return NULL;
+}
+
+static void make_sizes(int fd[2], size_t a, size_t b)
+{
+	static const struct file_spec empty = { SHAPE_PLAIN, 0 };
+	char bytes[2 * BLOCK];
+
+	fd[0] = make_file("a", empty, 0);
+	fd[1] = make_file("b", empty, 0);
+	memset(bytes, 'a', a);
+	assert_int_equal(pwrite(fd[0], bytes, a, 0), a);
+	memset(bytes, 'b', b);
+	assert_int_equal(pwrite(fd[1], bytes, b, 0), b);
+	assert_int_equal(fsync(fd[0]) || fsync(fd[1]), 0);
+}
+
+/* A reader who has a page when the size changes does not see it up to another end. */
+static void swap_sizes_and_read(size_t a, size_t b)
+{
+	struct exchrange_range range = { .flags = EXCHRANGE_TO_EOF };
+	struct sizes sizes = { .a = a, .b = b };
+	struct arena *arena = &sizes.arena;
+	pthread_t readers[READERS];
+	int i;
+
+	make_sizes(arena->fd, a, b);
+	range.file1_fd = arena->fd[0];
+	range.file2_fd = arena->fd[1];
+	for (i = 0; i < READERS; i++)
+		assert_int_equal(pthread_create(&readers[i], NULL, read_block,
+						&sizes), 0);
+	for (i = 0; i < SIZE_SWAPS; i++)
+		if (device_exchange(&range))
+			atomic_fetch_add(&arena->failed, 1);
+	atomic_store(&arena->stop, true);
+	for (i = 0; i < READERS; i++)
+		pthread_join(readers[i], NULL);
+	print_message("# read: %llu of 'a', %llu of 'b'; torn: %llu\n",
+		      arena->seen[0][0], arena->seen[0][1], arena->torn);
+	assert_int_equal(arena->failed, 0);
+	assert_int_equal(arena->torn, 0);
+	assert_true(arena->seen[0][0] > 0 && arena->seen[0][1] > 0);
+	close(arena->fd[0]);
+	close(arena->fd[1]);
+}
+
+/* One read has all of such a file. */
+static void test_file_of_one_block_is_whole(void **state)
+{
+	(void)state;
+	swap_sizes_and_read(SMALL, 3000);
+}
+
+/* Readahead waits for the exchange's locks, and has the block. */
+static void test_block_before_a_moving_end_is_whole(void **state)
+{
+	(void)state;
+	swap_sizes_and_read(4000, 5000);
+}
+
+static double now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return time.tv_sec + time.tv_nsec / 1e9;
+}
+
+/* A pipe that has the page keeps it for ever, and what it was; an exchange does not wait for that. */
+static void test_page_in_a_pipe_stops_nobody(void **state)
+{
+	struct exchrange_range range = { .flags = EXCHRANGE_TO_EOF };
+	char bytes[SMALL];
+	loff_t offset = 0;
+	int fd[2], pipes[2];
+	double begin;
+
+	(void)state;
+	make_sizes(fd, SMALL, 3000);
+	range.file1_fd = fd[0];
+	range.file2_fd = fd[1];
+	assert_int_equal(pipe(pipes), 0);
+	assert_int_equal(splice(fd[0], &offset, pipes[1], NULL, SMALL, 0), SMALL);
+	begin = now();
+	assert_int_equal(device_exchange(&range), 0);
+	print_message("# %.3f s with the page in a pipe\n", now() - begin);
+	assert_true(now() - begin < 2);
+	assert_int_equal(read(pipes[0], bytes, SMALL), SMALL);
+	assert_true(is_all(bytes, 'a', SMALL));
+	close(pipes[0]);
+	close(pipes[1]);
+	close(fd[0]);
+	close(fd[1]);
+}
+
 /* A mapping made before the exchange shows the new contents after it. */
 static void test_mapping_shows_the_new_contents(void **state)
 {
@@ -190,6 +323,9 @@ int main(int argc, char **argv)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_readers_see_no_mixture),
 		cmocka_unit_test(test_readers_of_all_see_no_mixture),
+		cmocka_unit_test(test_file_of_one_block_is_whole),
+		cmocka_unit_test(test_block_before_a_moving_end_is_whole),
+		cmocka_unit_test(test_page_in_a_pipe_stops_nobody),
 		cmocka_unit_test(test_mapping_shows_the_new_contents),
 	};
 

@@ -18,12 +18,20 @@
  * Two locks of a kind are taken in the order that the VFS and btrfs have for
  * them.  User memory is not touched in between.
  */
+#include <linux/delay.h>
+#include <linux/jiffies.h>
 #include <linux/magic.h>
 #include <linux/pagemap.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include "../trace.h"
 #include "exchange.h"
+
+/* So often an exchange is tried where a page is not let go. */
+#define ATTEMPTS	8
+/* Milliseconds that it waits at most for readers, of both files together. */
+#define PATIENCE	100
 
 static bool is_one_file(const struct btrfs_exchange *exchange)
 {
@@ -48,44 +56,45 @@ static void unlock_two_mmap(struct btrfs_inode *inode1,
 		up_write(&inode2->i_mmap_lock);
 }
 
-/* With the inode locks and without the i_mmap_locks. */
-static void help_balance(const struct exchange_request *request)
+/* Balance may have moved what the ranges have: see balance.c. */
+static void help_balance(const struct btrfs_exchange *exchange)
 {
-	u64 end1 = LLONG_MAX, end2 = LLONG_MAX;
+	const struct file_range *range = exchange->range;
+	int i;
 
-	if (request->flags & EXCHRANGE_DRY_RUN)
+	if (exchange->request->flags & EXCHRANGE_DRY_RUN)
 		return;
-	if (!(request->flags & EXCHRANGE_TO_EOF)) {
-		end1 = request->file1_offset + request->length;
-		end2 = request->file2_offset + request->length;
-	}
-	update_moved_extents(BTRFS_I(file_inode(request->file1)),
-			     request->file1_offset, end1);
-	update_moved_extents(BTRFS_I(file_inode(request->file2)),
-			     request->file2_offset, end2);
+	for (i = 0; i < 2; i++)
+		update_moved_extents(range[i].inode, range[i].start,
+				     range[i].start + range[i].length);
 }
 
-static void lock_files(const struct btrfs_exchange *exchange)
+static void lock_inodes(const struct btrfs_exchange *exchange)
 {
-	struct inode *inode1 = btrfs_exchange_inode(exchange, 0);
-	struct inode *inode2 = btrfs_exchange_inode(exchange, 1);
-
 	file_start_write(exchange->request->file2);
-	lock_two_nondirectories(inode1, inode2);
-	filemap_invalidate_lock_two(inode1->i_mapping, inode2->i_mapping);
-	help_balance(exchange->request);
-	lock_two_mmap(BTRFS_I(inode1), BTRFS_I(inode2));
+	lock_two_nondirectories(btrfs_exchange_inode(exchange, 0),
+				btrfs_exchange_inode(exchange, 1));
 }
 
-static void unlock_files(const struct btrfs_exchange *exchange)
+static void unlock_inodes(const struct btrfs_exchange *exchange)
 {
-	struct inode *inode1 = btrfs_exchange_inode(exchange, 0);
-	struct inode *inode2 = btrfs_exchange_inode(exchange, 1);
-
-	unlock_two_mmap(BTRFS_I(inode1), BTRFS_I(inode2));
-	filemap_invalidate_unlock_two(inode1->i_mapping, inode2->i_mapping);
-	unlock_two_nondirectories(inode1, inode2);
+	unlock_two_nondirectories(btrfs_exchange_inode(exchange, 0),
+				  btrfs_exchange_inode(exchange, 1));
 	file_end_write(exchange->request->file2);
+}
+
+/* What keeps the contents as they are; the inodes are locked. */
+static void lock_contents(const struct btrfs_exchange *exchange)
+{
+	btrfs_exchange_lock_cache(exchange);
+	help_balance(exchange);
+	lock_two_mmap(exchange->range[0].inode, exchange->range[1].inode);
+}
+
+static void unlock_contents(const struct btrfs_exchange *exchange)
+{
+	unlock_two_mmap(exchange->range[0].inode, exchange->range[1].inode);
+	btrfs_exchange_unlock_cache(exchange);
 }
 
 /*
@@ -172,43 +181,48 @@ static int remove_privileges(const struct btrfs_exchange *exchange)
 	return error;
 }
 
-/* Everything is checked, flushed and locked but the extents. */
-static int exchange_locked(struct btrfs_exchange *exchange)
+static int exchange_extents(struct btrfs_exchange *exchange)
 {
 	struct extent_state *cached[2] = { };
 	int error;
 
-	error = btrfs_exchange_prepare(exchange);
-	if (error || exchange->request->flags & EXCHRANGE_DRY_RUN)
-		goto out_finish;
-
-	error = remove_privileges(exchange);
-	if (error)
-		goto out_finish;
-	exchange_watch_begin(exchange->request);
-	btrfs_exchange_drop_pages(exchange);
 	lock_extents(exchange, cached);
 	error = btrfs_exchange_extents(exchange);
 	unlock_extents(exchange, cached);
-	exchange_watch_end(exchange->request, !error);
+	return error;
+}
 
-out_finish:
+/* Nobody sees the contents from here on until they are what they stay. */
+static int exchange_unseen(struct btrfs_exchange *exchange)
+{
+	return btrfs_exchange_drop_cache(exchange) ?:
+	       remove_privileges(exchange) ?: exchange_extents(exchange);
+}
+
+/* Everything is checked, flushed and locked but the extents. */
+static int prepare_and_exchange(struct btrfs_exchange *exchange)
+{
+	int error;
+
+	error = btrfs_exchange_prepare(exchange);
+	if (!error && !(exchange->request->flags & EXCHRANGE_DRY_RUN)) {
+		exchange_watch_begin(exchange->request);
+		error = exchange_unseen(exchange);
+		exchange_watch_end(exchange->request, !error);
+	}
 	btrfs_exchange_finish(exchange);
 	return error;
 }
 
-/* The caller has locked both files. */
-static int check_and_exchange(struct btrfs_exchange *exchange,
-			      const u64 *freshness)
+/* The caller has checked the request, and locked the contents of both files. */
+static int exchange_locked(struct btrfs_exchange *exchange, const u64 *freshness)
 {
 	struct exchange_request *request = exchange->request;
-	u32 sectorsize = exchange->range[0].inode->root->fs_info->sectorsize;
-	int error;
+	int error = 0;
 
-	error = exchange_check_locked(request, sectorsize) ?:
-		check_inodes(exchange);
-	if (!error && freshness)
-		error = btrfs_check_freshness(btrfs_exchange_inode(exchange, 1), freshness);
+	if (freshness)
+		error = btrfs_check_freshness(btrfs_exchange_inode(exchange, 1),
+					      freshness);
 	if (error)
 		return error;
 	if (request->length == 0) {
@@ -216,16 +230,29 @@ static int check_and_exchange(struct btrfs_exchange *exchange,
 		return 0;
 	}
 
-	set_ranges(exchange);
 	error = btrfs_exchange_flush(exchange);
-	if (error)
-		return error;
-	if (!(request->flags & EXCHRANGE_DRY_RUN)) {
+	if (!error && !(request->flags & EXCHRANGE_DRY_RUN))
 		error = btrfs_exchange_rewrite(exchange);
-		if (error)
-			return error;
+	return error ?: prepare_and_exchange(exchange);
+}
+
+/* From the first lock to the last one. */
+static int try_exchange(struct btrfs_exchange *exchange, const u64 *freshness)
+{
+	u32 sectorsize = exchange->range[0].inode->root->fs_info->sectorsize;
+	int error;
+
+	lock_inodes(exchange);
+	error = exchange_check_locked(exchange->request, sectorsize) ?:
+		check_inodes(exchange);
+	if (!error) {
+		set_ranges(exchange);
+		lock_contents(exchange);
+		error = exchange_locked(exchange, freshness);
+		unlock_contents(exchange);
 	}
-	return exchange_locked(exchange);
+	unlock_inodes(exchange);
+	return error;
 }
 
 /* After the exchange, without a lock. */
@@ -243,6 +270,48 @@ static int finish(const struct btrfs_exchange *exchange)
 	return error;
 }
 
+/* 0 where the next attempt may be better; the caller has no lock. */
+static int wait_for_another(struct btrfs_exchange *exchange, int attempt,
+			    unsigned long *patience)
+{
+	if (!exchange->pages_stay)
+		return btrfs_exchange_await_readers(exchange, patience);
+	if (attempt == ATTEMPTS - 1)
+		return -EBUSY;
+	if (fatal_signal_pending(current))
+		return -EINTR;
+	/* A tenth of a second in all. */
+	usleep_range(1000 << attempt, 2000 << attempt);
+	return 0;
+}
+
+/*
+ * A page that a device reads into is dirty again when it has been: it is written back again
+ * some time later.  -EBUSY where that comes to no end.  Readers of an end are waited for as
+ * long as they may be.
+ */
+static int try_often(struct btrfs_exchange *exchange,
+		     struct exchange_request *request, const u64 *freshness)
+{
+	unsigned long patience = msecs_to_jiffies(PATIENCE);
+	int attempt, error;
+
+	for (attempt = 0;; attempt++) {
+		*exchange = (struct btrfs_exchange) {
+			.request	= request,
+			.range[0].inode	= BTRFS_I(file_inode(request->file1)),
+			.range[1].inode	= BTRFS_I(file_inode(request->file2)),
+			.patient	= attempt < ATTEMPTS - 1 && patience,
+		};
+		error = try_exchange(exchange, freshness);
+		if (!exchange->pages_stay && !exchange->held[0] && !exchange->held[1])
+			return error;
+		error = wait_for_another(exchange, attempt, &patience);
+		if (error)
+			return error;
+	}
+}
+
 static int btrfs_exchange(struct exchange_request *request,
 			  const u64 *freshness)
 {
@@ -252,16 +321,10 @@ static int btrfs_exchange(struct exchange_request *request,
 	error = exchange_check_rights(request);
 	if (error)
 		return error;
-	exchange = kzalloc(sizeof(*exchange), GFP_KERNEL);
+	exchange = kmalloc(sizeof(*exchange), GFP_KERNEL);
 	if (!exchange)
 		return -ENOMEM;
-	exchange->request = request;
-	exchange->range[0].inode = BTRFS_I(file_inode(request->file1));
-	exchange->range[1].inode = BTRFS_I(file_inode(request->file2));
-
-	lock_files(exchange);
-	error = check_and_exchange(exchange, freshness);
-	unlock_files(exchange);
+	error = try_often(exchange, request, freshness);
 	if (!error)
 		error = finish(exchange);
 	kfree(exchange);

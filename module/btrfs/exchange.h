@@ -14,6 +14,11 @@ struct btrfs_exchange {
 	struct file_range	range[2];
 	u64			new_size[2];	/* bytes; the old one without TO_EOF */
 
+	/* Why an attempt was -EBUSY, which the next one may not be. */
+	bool			pages_stay;	/* in the cache */
+	struct folio		*held[2];	/* by readers: see readers.c */
+	bool			patient;	/* with readers */
+
 	/* transaction.c's own */
 	struct extent_count	count[2];
 	struct extent_list	list[2];
@@ -36,7 +41,16 @@ static inline struct inode *btrfs_exchange_inode(const struct btrfs_exchange *ex
 
 /* page_cache.c */
 int btrfs_exchange_flush(const struct btrfs_exchange *exchange);
-void btrfs_exchange_drop_pages(const struct btrfs_exchange *exchange);
+bool btrfs_exchange_end_page(const struct btrfs_exchange *exchange, int side,
+			     pgoff_t *index);
+int btrfs_exchange_drop_pages(const struct btrfs_exchange *exchange);
+
+/* readers.c */
+void btrfs_exchange_lock_cache(const struct btrfs_exchange *exchange);
+void btrfs_exchange_unlock_cache(const struct btrfs_exchange *exchange);
+int btrfs_exchange_drop_cache(struct btrfs_exchange *exchange);
+int btrfs_exchange_await_readers(struct btrfs_exchange *exchange,
+				 unsigned long *patience);
 
 /* rewrite.c */
 int btrfs_exchange_rewrite(const struct btrfs_exchange *exchange);

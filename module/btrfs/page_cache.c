@@ -6,7 +6,7 @@
  * Whoever calls these holds both inodes' locks, invalidate_locks and i_mmap_locks for
  * writing.
  */
-#include <linux/mm.h>
+#include <linux/fs.h>
 #include <linux/pagemap.h>
 
 #include "exchange.h"
@@ -54,38 +54,74 @@ int btrfs_exchange_flush(const struct btrfs_exchange *exchange)
 	return flush_range(exchange, 0) ?: flush_range(exchange, 1);
 }
 
-static void drop_pages(const struct file_range *range, u64 from, u64 to)
-{
-	truncate_pagecache_range(&range->inode->vfs_inode,
-				 round_down(range->start + from, PAGE_SIZE),
-				 round_up(range->start + to, PAGE_SIZE) - 1);
-}
-
-static void drop_end(const struct file_range *range, u64 size)
-{
-	if (offset_in_page(size))
-		drop_pages(range, size - range->start, size - range->start);
-}
-
 /*
- * Takes what is going to move out of the page cache and out of all mappings.  It is
- * clean, and the locks keep it from coming back before the exchange is done: nobody
- * sees pages of before and of after beside each other.
+ * Takes the pages of [@from, @to), bytes of @inode, out of the cache and out of all
+ * mappings, whole folios with all that they hold.  None is cut: what is left of a folio
+ * that stays would be zeroes.  -EBUSY where one stays, since it is dirty again: a device
+ * reads into it, by the mapping of whoever asked for that.
  */
-void btrfs_exchange_drop_pages(const struct btrfs_exchange *exchange)
+static int drop_range(struct inode *inode, u64 from, u64 to)
+{
+	return invalidate_inode_pages2_range(inode->i_mapping, from >> PAGE_SHIFT,
+					     (to - 1) >> PAGE_SHIFT);
+}
+
+static int drop_pages(const struct file_range *range, u64 from, u64 to)
+{
+	return drop_range(&range->inode->vfs_inode, range->start + from,
+			  range->start + to);
+}
+
+static int drop_runs(const struct btrfs_exchange *exchange)
 {
 	u64 from, to;
 	u32 next = 0;
-	int i;
+	int i, error = 0;
 
-	while (btrfs_exchange_next_run(exchange, &next, &from, &to))
-		for (i = 0; i < 2; i++)
-			drop_pages(&exchange->range[i], from, to);
-	for (i = 0; i < 2; i++)
+	while (!error && btrfs_exchange_next_run(exchange, &next, &from, &to))
+		for (i = 0; i < 2 && !error; i++)
+			error = drop_pages(&exchange->range[i], from, to);
+	for (i = 0; i < 2 && !error; i++)
 		if (btrfs_exchange_tail(exchange, i, &from, &to))
-			drop_pages(&exchange->range[i], from, to);
-	/* Read again, it has zeroes behind an end that has come nearer. */
-	for (i = 0; i < 2; i++)
-		if (exchange->new_size[i] < i_size_read(btrfs_exchange_inode(exchange, i)))
-			drop_end(&exchange->range[i], exchange->new_size[i]);
+			error = drop_pages(&exchange->range[i], from, to);
+	return error;
+}
+
+/*
+ * The page that has the nearer one of the end that a file has and the one that it gets.
+ * Read again, it has zeroes behind that.  False where none has: no size changes, or the end
+ * is that of a page.
+ */
+bool btrfs_exchange_end_page(const struct btrfs_exchange *exchange, int side,
+			     pgoff_t *index)
+{
+	u64 size = i_size_read(btrfs_exchange_inode(exchange, side));
+	u64 end = min(size, exchange->new_size[side]);
+
+	*index = end >> PAGE_SHIFT;
+	return size != exchange->new_size[side] && offset_in_page(end);
+}
+
+static int drop_end(const struct btrfs_exchange *exchange, int side)
+{
+	pgoff_t index;
+	u64 start;
+
+	if (!btrfs_exchange_end_page(exchange, side, &index))
+		return 0;
+	start = (u64)index << PAGE_SHIFT;
+	return drop_range(btrfs_exchange_inode(exchange, side), start,
+			  start + PAGE_SIZE);
+}
+
+/*
+ * Takes what is going to move out of the page cache and out of all mappings.  It was
+ * written back, and the locks keep it from coming back before the exchange is done: nobody
+ * sees pages of before and of after beside each other.  -EBUSY where a page stays, and
+ * errors of writing it back.
+ */
+int btrfs_exchange_drop_pages(const struct btrfs_exchange *exchange)
+{
+	return drop_runs(exchange) ?: drop_end(exchange, 0) ?:
+	       drop_end(exchange, 1);
 }

@@ -114,6 +114,9 @@ void start(int argc, char **argv)
 		perror("/dev/exchrange");
 		exit(1);
 	}
+	/* To see one of the tests again: a pattern, as *DSYNC*. */
+	if (getenv("TEST_FILTER"))
+		cmocka_set_test_filter(getenv("TEST_FILTER"));
 }
 
 int run_table(const struct table *table)
@@ -139,9 +142,6 @@ int run_table(const struct table *table)
 		memcpy(tests + i, table->others,
 		       table->other_count * sizeof(*tests));
 
-	/* To see one of them again: a pattern, as *DSYNC*. */
-	if (getenv("TEST_FILTER"))
-		cmocka_set_test_filter(getenv("TEST_FILTER"));
 	failed = _cmocka_run_group_tests(table->group, tests, count,
 					 table->setup, table->teardown);
 	while (i--)
