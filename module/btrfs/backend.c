@@ -181,15 +181,24 @@ static int remove_privileges(const struct btrfs_exchange *exchange)
 	return error;
 }
 
+/* In a transaction that has room for it: see user_limit.c. */
 static int exchange_extents(struct btrfs_exchange *exchange)
 {
 	struct extent_state *cached[2] = { };
 	int error;
 
-	lock_extents(exchange, cached);
-	error = btrfs_exchange_extents(exchange);
-	unlock_extents(exchange, cached);
-	return error;
+	for (;;) {
+		lock_extents(exchange, cached);
+		error = btrfs_exchange_extents(exchange);
+		unlock_extents(exchange, cached);
+		if (!exchange->must_wait)
+			return error;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		error = btrfs_exchange_commit(exchange);
+		if (error)
+			return error;
+	}
 }
 
 /* Nobody sees the contents from here on until they are what they stay. */

@@ -20,11 +20,13 @@ struct btrfs_exchange {
 	bool			patient;	/* with readers */
 
 	/* transaction.c's own */
+	u32			limit;		/* of extents, in both ranges */
 	struct extent_count	count[2];
 	struct extent_list	list[2];
 	struct extent_writer	writer;
 	struct btrfs_block_rsv	reserve;
 	u64			transid;	/* the transaction of the exchange */
+	bool			must_wait;	/* for its commit, and begin anew */
 	bool			must_abort;	/* an error aborts from here on */
 	bool			refs_run;
 	u32			refs_kept;	/* extents since then */
@@ -64,6 +66,10 @@ bool btrfs_exchange_tail(const struct btrfs_exchange *exchange, int side,
 			 u64 *from, u64 *to);
 bool btrfs_exchange_next_run(const struct btrfs_exchange *exchange, u32 *next,
 			     u64 *from, u64 *to);
+
+/* user_limit.c */
+u32 btrfs_user_limit(void);
+bool btrfs_admit_work(const struct btrfs_fs_info *fs_info, u64 transid, u64 extents);
 
 /* freshness.c */
 int btrfs_sample_freshness(struct file *file, u64 freshness[6]);

@@ -11,34 +11,24 @@
 
 #include "extent_walk.h"
 
-static void count_leaf(const struct extent_walk *walk, struct extent_count *count)
-{
-	u64 leaf = walk->path->nodes[0]->start;
-
-	if (leaf != count->last_leaf)
-		count->leaves++;
-	count->last_leaf = leaf;
-}
-
-static int count_extent(const struct extent_walk *walk,
-			const struct file_extent *extent,
-			struct extent_count *count)
+static void count_extent(const struct file_extent *extent,
+			 struct extent_count *count)
 {
 	u64 bytenr = le64_to_cpu(extent->item.disk_bytenr);
 
-	count_leaf(walk, count);
+	count->extents++;
 	if (extent->item.type == BTRFS_FILE_EXTENT_INLINE)
 		count->has_inline = true;
 	/* Of an extent in pieces, most lie side by side. */
 	if (bytenr != count->last_extent)
 		count->disk_bytes += le64_to_cpu(extent->item.disk_num_bytes);
 	count->last_extent = bytenr;
-	return ++count->extents > MAX_EXTENTS ? -E2BIG : 0;
 }
 
 /*
- * Counts what [@from, @to) of @range holds, in bytes from the range's start.
- * -E2BIG, -EINTR for a caller that is being killed, or an error of btrfs's own.
+ * Counts what [@from, @to) of @range holds, in bytes from the range's start, up to
+ * @count->limit.  -E2BIG, -EINTR for a caller that is being killed, or an error of btrfs's
+ * own.
  */
 int count_extents(const struct file_range *range, u64 from, u64 to,
 		  struct extent_count *count)
@@ -47,19 +37,19 @@ int count_extents(const struct file_range *range, u64 from, u64 to,
 		.range	= range,
 		.start	= range->start + from,
 		.end	= range->start + to,
+		.count	= count,
 	};
 	struct file_extent extent;
 	int ret;
 
 	ret = extent_walk_start(&walk);
-	if (!ret)
-		count_leaf(&walk, count);
 	while (!ret) {
 		ret = extent_walk_next(&walk, &extent);
 		if (ret <= 0)
 			break;
-		ret = count_extent(&walk, &extent, count);
+		count_extent(&extent, count);
 		walk.path->slots[0]++;
+		ret = 0;
 	}
 	extent_walk_end(&walk);
 	return ret;

@@ -3,7 +3,7 @@
  * The references of a file to the extents that it has on the disk: kept in memory by btrfs,
  * and sent on to the extent tree.
  */
-#include <linux/sched.h>
+#include <linux/sched/signal.h>
 
 #include "extents.h"
 
@@ -46,35 +46,48 @@ void undo_extent_refs(struct btrfs_trans_handle *trans,
 		init_extent_ref(&ref, target, &list->extents[first],
 				BTRFS_DROP_DELAYED_REF);
 		error = btrfs_free_extent(trans, &ref);
+		cond_resched();
 	}
 	if (error)
 		btrfs_abort_transaction(trans, error);
 }
 
+static int add_extent_ref(struct btrfs_trans_handle *trans,
+			  const struct file_range *target,
+			  const struct file_extent *extent)
+{
+	struct btrfs_ref ref;
+
+	if (!has_disk_extent(extent))
+		return 0;
+	init_extent_ref(&ref, target, extent, BTRFS_ADD_DELAYED_REF);
+	return btrfs_inc_extent_ref(trans, &ref);
+}
+
 /*
  * Makes @target an owner of the extents @first to @end - 1 of @list.  Before their old
  * owner is dropped, so that an extent is never without one.  After an error the
- * references are as they were, or the transaction is aborted.
+ * references are as they were, or the transaction is aborted.  @killable: -EINTR for a
+ * caller that is being killed.
  */
 int add_extent_refs(struct btrfs_trans_handle *trans,
 		    const struct file_range *target,
-		    const struct extent_list *list, u32 first, u32 end)
+		    const struct extent_list *list, u32 first, u32 end,
+		    bool killable)
 {
-	struct btrfs_ref ref;
-	int error;
+	int error = 0;
 	u32 i;
 
 	for (i = first; i < end; i++) {
-		if (!has_disk_extent(&list->extents[i]))
-			continue;
-		init_extent_ref(&ref, target, &list->extents[i],
-				BTRFS_ADD_DELAYED_REF);
-		error = btrfs_inc_extent_ref(trans, &ref);
-		if (error) {
-			undo_extent_refs(trans, target, list, first, i);
-			return error;
-		}
+		if (killable && fatal_signal_pending(current))
+			error = -EINTR;
+		else
+			error = add_extent_ref(trans, target, &list->extents[i]);
+		if (error)
+			break;
 		cond_resched();
 	}
-	return 0;
+	if (error)
+		undo_extent_refs(trans, target, list, first, i);
+	return error;
 }

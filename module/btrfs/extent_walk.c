@@ -90,11 +90,29 @@ int extent_walk_find(struct extent_walk *walk)
 	return ret < 0 ? ret : 0;
 }
 
+/* To collect the extents later makes a leaf writable, whatever is taken of it. */
+static void count_leaf(const struct extent_walk *walk)
+{
+	u64 leaf = walk->path->nodes[0]->start;
+	struct extent_count *count = walk->count;
+
+	if (leaf != count->last_leaf)
+		count->leaves++;
+	count->last_leaf = leaf;
+}
+
 /* -ENOMEM, or an error of btrfs's own.  extent_walk_end() follows, whatever it answers. */
 int extent_walk_start(struct extent_walk *walk)
 {
+	int error;
+
 	walk->path = btrfs_alloc_path();
-	return walk->path ? extent_walk_find(walk) : -ENOMEM;
+	if (!walk->path)
+		return -ENOMEM;
+	error = extent_walk_find(walk);
+	if (!error && walk->count)
+		count_leaf(walk);
+	return error;
 }
 
 void extent_walk_end(struct extent_walk *walk)
@@ -144,9 +162,19 @@ static bool is_written(const struct file_extent *extent)
 		extent->item.disk_bytenr);
 }
 
+/* -E2BIG where the item is one too many. */
+static int count_item(const struct extent_walk *walk)
+{
+	if (!walk->count)
+		return 0;
+	count_leaf(walk);
+	return ++walk->count->items > walk->count->limit ? -E2BIG : 0;
+}
+
 /*
  * The next extent of the range, clipped to it.  1: there is one, and the path is at its
- * item.  0: there is no other one.  -EINTR for a caller that is being killed.
+ * item.  0: there is no other one.  -E2BIG where walk->count has a limit; -EINTR for a
+ * caller that is being killed.
  */
 int extent_walk_next(struct extent_walk *walk, struct file_extent *extent)
 {
@@ -167,6 +195,9 @@ int extent_walk_next(struct extent_walk *walk, struct file_extent *extent)
 		end = extent_walk_read(walk, extent);
 		if (end <= max(walk->start, extent->offset))
 			continue;
+		ret = count_item(walk);
+		if (ret)
+			return ret;
 		if (walk->range->written_only && !is_written(extent))
 			continue;
 		clip_extent(walk, extent, end);

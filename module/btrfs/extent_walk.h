@@ -17,6 +17,7 @@ struct extent_walk {
 	struct btrfs_trans_handle	*trans;	/* makes leaves writable, or NULL */
 	struct btrfs_path		*path;
 	struct btrfs_item		item;	/* where it is, in its leaf */
+	struct extent_count		*count;	/* of what it goes through, or NULL */
 	bool				changing;	/* no signal ends it any more */
 };
 

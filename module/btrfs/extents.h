@@ -34,9 +34,11 @@ struct extent_list {
 
 /* What there is in a range, before anything is allocated or locked for it. */
 struct extent_count {
+	u32	limit;		/* of items; -E2BIG beyond */
+	u32	items;		/* gone through, with those passed by */
 	u32	extents;
 	bool	has_inline;
-	u64	leaves;		/* of the subvolume tree, that hold them */
+	u64	leaves;		/* of the subvolume tree, gone through */
 	u64	disk_bytes;	/* that their data takes on disk, shared or not */
 	u64	last_leaf;	/* bytenr, not to count one twice */
 	u64	last_extent;
@@ -69,7 +71,8 @@ int collect_extents(struct btrfs_trans_handle *trans,
 /* extent_refs.c */
 int add_extent_refs(struct btrfs_trans_handle *trans,
 		    const struct file_range *target,
-		    const struct extent_list *list, u32 first, u32 end);
+		    const struct extent_list *list, u32 first, u32 end,
+		    bool killable);
 void undo_extent_refs(struct btrfs_trans_handle *trans,
 		      const struct file_range *target,
 		      const struct extent_list *list, u32 first, u32 end);

@@ -32,7 +32,7 @@ static int has_inline(const struct file_range *range)
 		.inode	= range->inode,
 		.length	= range->inode->root->fs_info->sectorsize,
 	};
-	struct extent_count count = { };
+	struct extent_count count = { .limit = U32_MAX };
 	int error;
 
 	if (range->start || !range->length)
@@ -94,7 +94,7 @@ static int has_data(const struct file_range *range, u64 offset)
 		.written_only	= true,
 	};
 	u32 sectorsize = range->inode->root->fs_info->sectorsize;
-	struct extent_count count = { };
+	struct extent_count count = { .limit = U32_MAX };
 	int error;
 
 	error = count_extents(&written, offset, offset + sectorsize, &count);

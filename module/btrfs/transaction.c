@@ -19,6 +19,7 @@
  * writing; no ordered extent is pending in the ranges, and nothing of what is going
  * to move is in the page cache.
  */
+#include <linux/capability.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
 
@@ -95,6 +96,15 @@ bool btrfs_exchange_tail(const struct btrfs_exchange *exchange, int side,
 	return size != exchange->new_size[side] && *from < *to;
 }
 
+/* Adds [@from, @to) of @side, in bytes from its start.  -E2BIG beyond the limit of both. */
+static int count_part(struct btrfs_exchange *exchange, int side, u64 from, u64 to)
+{
+	struct extent_count *count = exchange->count;
+
+	count[side].limit = exchange->limit - count[!side].items;
+	return count_extents(&exchange->range[side], from, to, &count[side]);
+}
+
 static int count_tails(struct btrfs_exchange *exchange)
 {
 	u64 from, to;
@@ -102,40 +112,54 @@ static int count_tails(struct btrfs_exchange *exchange)
 
 	for (i = 0; i < 2 && !error; i++)
 		if (btrfs_exchange_tail(exchange, i, &from, &to))
-			error = count_extents(&exchange->range[i], from, to,
-					      &exchange->count[i]);
+			error = count_part(exchange, i, from, to);
 	return error;
-}
-
-static int check_count(const struct btrfs_exchange *exchange)
-{
-	if ((u64)exchange->count[0].extents + exchange->count[1].extents >
-	    MAX_EXTENTS)
-		return -E2BIG;
-	return 0;
 }
 
 /* Counts both ranges and makes room for their extents. */
 static int alloc_lists(struct btrfs_exchange *exchange)
 {
 	struct btrfs_fs_info *fs_info = fs_info_of(exchange);
-	struct extent_count *count = exchange->count;
 	u64 from, to;
 	u32 next = 0;
 	int error;
 
-	error = count_extents(&exchange->range[0], 0, exchange->range[0].length,
-			      &count[0]) ?:
-		check_count(exchange) ?:
-		alloc_extent_list(&exchange->list[0], &count[0], fs_info);
+	error = count_part(exchange, 0, 0, exchange->range[0].length) ?:
+		alloc_extent_list(&exchange->list[0], &exchange->count[0], fs_info);
 	if (!error && exchange->range[0].written_only)
 		error = collect_extents(NULL, &exchange->range[0], 0,
 					exchange->range[0].length,
 					&exchange->list[0]);
 	while (!error && btrfs_exchange_next_run(exchange, &next, &from, &to))
-		error = count_extents(&exchange->range[1], from, to, &count[1]);
-	return error ?: count_tails(exchange) ?: check_count(exchange) ?:
-	       alloc_extent_list(&exchange->list[1], &count[1], fs_info);
+		error = count_part(exchange, 1, from, to);
+	return error ?: count_tails(exchange) ?:
+	       alloc_extent_list(&exchange->list[1], &exchange->count[1], fs_info);
+}
+
+static void free_lists(struct btrfs_exchange *exchange)
+{
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		free_extent_list(&exchange->list[i]);
+		exchange->list[i] = (struct extent_list) { };
+		exchange->count[i] = (struct extent_count) { };
+	}
+}
+
+/* The same within the limit that the caller has; whether that is root's is asked if it counts. */
+static int alloc_lists_limited(struct btrfs_exchange *exchange)
+{
+	int error;
+
+	exchange->limit = btrfs_user_limit();
+	error = alloc_lists(exchange);
+	if (error != -E2BIG || exchange->limit == MAX_EXTENTS ||
+	    !capable(CAP_SYS_ADMIN))
+		return error;
+	free_lists(exchange);
+	exchange->limit = MAX_EXTENTS;
+	return alloc_lists(exchange);
 }
 
 /*
@@ -274,7 +298,8 @@ int btrfs_exchange_prepare(struct btrfs_exchange *exchange)
 
 	btrfs_init_metadata_block_rsv(fs_info, &exchange->reserve,
 				      BTRFS_BLOCK_RSV_TEMP);
-	error = alloc_lists(exchange) ?: alloc_extent_writer(&exchange->writer);
+	error = alloc_lists_limited(exchange) ?:
+		alloc_extent_writer(&exchange->writer);
 	if (error)
 		return error;
 
@@ -294,8 +319,7 @@ void btrfs_exchange_finish(struct btrfs_exchange *exchange)
 	btrfs_block_rsv_release(fs_info_of(exchange), &exchange->reserve,
 				(u64)-1, NULL);
 	free_extent_writer(&exchange->writer);
-	free_extent_list(&exchange->list[0]);
-	free_extent_list(&exchange->list[1]);
+	free_lists(exchange);
 }
 
 static int collect(struct btrfs_trans_handle *trans,
@@ -320,18 +344,19 @@ struct slice {
 	u32	first[2], end[2];
 };
 
-/* The new owners of a slice's extents, or neither's. */
+/* The new owners of a slice's extents, or neither's.  Of the first, -EINTR too. */
 static int add_refs(struct btrfs_trans_handle *trans,
 		    struct btrfs_exchange *exchange, const struct slice *slice)
 {
+	bool killable = !exchange->must_abort;
 	int error;
 
 	error = add_extent_refs(trans, &exchange->range[0], &exchange->list[1],
-				slice->first[1], slice->end[1]);
+				slice->first[1], slice->end[1], killable);
 	if (error)
 		return error;
 	error = add_extent_refs(trans, &exchange->range[1], &exchange->list[0],
-				slice->first[0], slice->end[0]);
+				slice->first[0], slice->end[0], killable);
 	if (error)
 		undo_extent_refs(trans, &exchange->range[0], &exchange->list[1],
 				 slice->first[1], slice->end[1]);
@@ -629,6 +654,15 @@ static int change(struct btrfs_trans_handle *trans,
 	return error;
 }
 
+/* Whether the transaction has room for this.  A caller with CAP_SYS_ADMIN has the higher limit. */
+static bool is_admitted(const struct btrfs_trans_handle *trans,
+			const struct btrfs_exchange *exchange)
+{
+	return exchange->limit == MAX_EXTENTS ||
+	       btrfs_admit_work(trans->fs_info, trans->transid,
+				exchange->count[0].items + exchange->count[1].items);
+}
+
 static int exchange_in_handle(struct btrfs_trans_handle *trans,
 			      struct btrfs_exchange *exchange)
 {
@@ -656,7 +690,8 @@ static int exchange_in_handle(struct btrfs_trans_handle *trans,
 /*
  * The exchange, after btrfs_exchange_prepare().  The caller has locked the extents
  * of both ranges.  After an error both files are as they were, or the transaction
- * is aborted, which leaves them so on disk and makes the file system read-only.
+ * is aborted, which leaves them so on disk and makes the file system read-only.  With
+ * exchange->must_wait it is to be called again after btrfs_exchange_commit().
  */
 int btrfs_exchange_extents(struct btrfs_exchange *exchange)
 {
@@ -669,6 +704,11 @@ int btrfs_exchange_extents(struct btrfs_exchange *exchange)
 	if (IS_ERR(trans))
 		return PTR_ERR(trans);
 	exchange->transid = trans->transid;
+	exchange->must_wait = !is_admitted(trans, exchange);
+	if (exchange->must_wait) {
+		btrfs_end_transaction(trans);
+		return -EAGAIN;
+	}
 	error = exchange_in_handle(trans, exchange);
 	trace_exchrange_btrfs_transaction(exchange->request, trans->transid,
 					  exchange->reserve.size,
@@ -679,7 +719,8 @@ int btrfs_exchange_extents(struct btrfs_exchange *exchange)
 				(u64)-1, NULL);
 	end_error = btrfs_end_transaction(trans);
 
-	for (i = 0; i < 2; i++) {
+	/* What the files had, if they have something else. */
+	for (i = 0; i < 2 && exchange->must_abort; i++) {
 		const struct file_range *range = &exchange->range[i];
 
 		btrfs_drop_extent_map_range(range->inode, range->start,
