@@ -161,6 +161,42 @@ static void set_limit(const char *limit)
 				     NOBODY), 0);
 }
 
+/* No inode on the disk says that it may have preallocated extents. */
+static void assert_no_mark(void)
+{
+	unmount_scratch();
+	assert_int_equal(run("! btrfs inspect-internal dump-tree $SCRATCH_DEV1"
+			     " | grep 'flags 0x.*PREALLOC'"), 0);
+	check_scratch();
+}
+
+/*
+ * A small file, inline in btrfs, is rewritten before quota refuses the exchange: with the
+ * mark of a preallocated one it would never be compressed again.
+ */
+static void test_refused_exchange_leaves_no_mark(void **state)
+{
+	const struct file_spec large = { SHAPE_PLAIN, 4096 * BLOCK };
+	const struct file_spec small = { SHAPE_PLAIN, 100 };
+	struct exchrange_range range;
+	int fd;
+
+	(void)state;
+	if (!is_btrfs())
+		skip();
+	range = make_accounts(large, small);
+	fd = range.file1_fd;
+	range.file1_fd = range.file2_fd;
+	range.file2_fd = fd;
+	range.flags = EXCHRANGE_TO_EOF | EXCHRANGE_FILE1_WRITTEN;
+	set_limit("4m");
+	assert_refused(&range, EDQUOT);
+	close(range.file1_fd);
+	close(range.file2_fd);
+	assert_no_mark();
+	leave_scratch();
+}
+
 /* A larger file of another account, into one whose account has a limit below that. */
 static void test_quota_reached_is_edquot(void **state)
 {
@@ -183,6 +219,7 @@ int main(int argc, char **argv)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_full_file_system_is_enospc),
 		cmocka_unit_test(test_quota_reached_is_edquot),
+		cmocka_unit_test(test_refused_exchange_leaves_no_mark),
 	};
 
 	start(argc, argv);

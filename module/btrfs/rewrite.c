@@ -6,6 +6,9 @@
  * Whoever calls these holds both inodes' locks, invalidate_locks and i_mmap_locks for
  * writing; both ranges are written back.
  */
+#include <linux/list.h>
+#include <linux/spinlock.h>
+
 #include "exchange.h"
 
 /*
@@ -41,24 +44,69 @@ static int has_inline(const struct file_range *range)
 	return error ?: count.has_inline;
 }
 
+/* One who rewrites a sector, on the list of all. */
+struct rewriter {
+	struct list_head	node;
+	struct btrfs_fs_info	*fs_info;
+	u64			max_inline;	/* bytes, as it was before the first */
+};
+
+static LIST_HEAD(rewriters);
+static DEFINE_SPINLOCK(rewriters_lock);
+
+static struct rewriter *find_rewriter(const struct btrfs_fs_info *fs_info)
+{
+	struct rewriter *rewriter;
+
+	list_for_each_entry(rewriter, &rewriters, node)
+		if (rewriter->fs_info == fs_info)
+			return rewriter;
+	return NULL;
+}
+
 /*
- * Zeroes @length bytes of a sector, or what is before them (@front), and writes it as a
- * regular extent: btrfs never makes an inline one of a file that may have preallocated
- * ones.
+ * Until end_rewriting(), nothing that is written back becomes an inline extent: what others
+ * write to small files meanwhile is as well off in a regular one.  A mark on the inode would
+ * reach the disk with it.
  */
+static void begin_rewriting(struct rewriter *rewriter, struct btrfs_fs_info *fs_info)
+{
+	struct rewriter *other;
+
+	rewriter->fs_info = fs_info;
+	spin_lock(&rewriters_lock);
+	other = find_rewriter(fs_info);
+	rewriter->max_inline = other ? other->max_inline : fs_info->max_inline;
+	WRITE_ONCE(fs_info->max_inline, 0);
+	list_add(&rewriter->node, &rewriters);
+	spin_unlock(&rewriters_lock);
+}
+
+static void end_rewriting(struct rewriter *rewriter)
+{
+	struct btrfs_fs_info *fs_info = rewriter->fs_info;
+
+	spin_lock(&rewriters_lock);
+	list_del(&rewriter->node);
+	/* A remount may have set another one, which stays. */
+	if (!find_rewriter(fs_info))
+		cmpxchg(&fs_info->max_inline, 0, rewriter->max_inline);
+	spin_unlock(&rewriters_lock);
+}
+
+/* Zeroes @length bytes of a sector, or what is before them (@front): a regular extent. */
 static int rewrite_sector(struct btrfs_inode *inode, loff_t from, loff_t length,
 			  int front)
 {
 	u32 sectorsize = inode->root->fs_info->sectorsize;
-	u32 flags = inode->flags & BTRFS_INODE_PREALLOC;
+	struct rewriter rewriter;
 	int error;
 
-	inode->flags |= BTRFS_INODE_PREALLOC;
+	begin_rewriting(&rewriter, inode->root->fs_info);
 	error = btrfs_truncate_block(inode, from, length, front) ?:
 		btrfs_wait_ordered_range(inode, round_down(from, sectorsize),
 					 sectorsize);
-	if (!flags)
-		inode->flags &= ~BTRFS_INODE_PREALLOC;
+	end_rewriting(&rewriter);
 	return error;
 }
 
