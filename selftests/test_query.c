@@ -438,6 +438,73 @@ static void test_sector_size_is_the_alignment(void **state)
 	leave_scratch();
 }
 
+/* The superblock of btrfs, as it is on the disk. */
+#define SUPER_OFFSET		65536
+#define SUPER_SIZE		4096
+#define SUPER_CHECKSUMMED	32	/* from here on; the checksum is at 0 */
+#define SUPER_COMPAT_RO		180
+
+static uint32_t crc32c(const uint8_t *bytes, size_t size)
+{
+	uint32_t crc = ~0u;
+	int bit;
+
+	while (size--) {
+		crc ^= *bytes++;
+		for (bit = 0; bit < 8; bit++)
+			crc = crc >> 1 ^ (crc & 1 ? 0x82f63b78 : 0);
+	}
+	return ~crc;
+}
+
+/* The last of the features with which others may mount it for reading. */
+static void add_unknown_feature(const char *device_path)
+{
+	uint8_t super[SUPER_SIZE];
+	int fd = open_path(device_path, O_RDWR | O_SYNC);
+	uint32_t checksum;
+
+	assert_int_equal(pread(fd, super, SUPER_SIZE, SUPER_OFFSET), SUPER_SIZE);
+	super[SUPER_COMPAT_RO + 7] |= 0x80;
+	checksum = crc32c(super + SUPER_CHECKSUMMED, SUPER_SIZE - SUPER_CHECKSUMMED);
+	memcpy(super, &checksum, sizeof(checksum));
+	assert_int_equal(pwrite(fd, super, SUPER_SIZE, SUPER_OFFSET), SUPER_SIZE);
+	close(fd);
+}
+
+static void test_btrfs_of_an_unknown_format(void **state)
+{
+	int fd;
+
+	(void)state;
+	make_scratch("mkfs.btrfs -q -f $SCRATCH_DEV1", "defaults");
+	assert_int_equal(run("touch " SCRATCH "/file1"), 0);
+	end_scratch();
+	add_unknown_feature(getenv("SCRATCH_DEV1"));
+	assert_int_equal(run("mount -o ro $SCRATCH_DEV1 " SCRATCH), 0);
+	fd = open_path(SCRATCH "/file1", O_RDONLY);
+	assert_none(fd, EXCHRANGE_REASON_BTRFS_FORMAT);
+	close(fd);
+	end_scratch();
+	assert_int_equal(run("wipefs -qa $SCRATCH_DEV1"), 0);
+}
+
+/* Of an incompatible feature that the kernel knows, and this version was not tested with. */
+static void test_zoned_btrfs(void **state)
+{
+	(void)state;
+	/* The debug kernel has no such device. */
+	if (run("modprobe null_blk nr_devices=1 gb=4 memory_backed=1 zoned=1 zone_size=64"))
+		skip();
+	assert_int_equal(run("mkdir -p " SCRATCH " && mkfs.btrfs -q -f -O zoned /dev/nullb0"
+			     " && mount /dev/nullb0 " SCRATCH), 0);
+	assert_no_back_end(SCRATCH, EXCHRANGE_REASON_BTRFS_FORMAT);
+	assert_int_equal(run("touch " SCRATCH "/file1 && exchrange query " SCRATCH "/file1 2>&1"
+			     " | grep -q 'feature that the module does not know'"), 0);
+	end_scratch();
+	assert_int_equal(run("modprobe -r null_blk"), 0);
+}
+
 static void test_xfs_of_an_old_kernel(void **state)
 {
 	int fd1 = make_file("file1", plain, 1);
@@ -482,6 +549,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_back_end),
 		cmocka_unit_test(test_descriptors),
 		cmocka_unit_test(test_sector_size_is_the_alignment),
+		cmocka_unit_test(test_btrfs_of_an_unknown_format),
+		cmocka_unit_test(test_zoned_btrfs),
 		cmocka_unit_test(test_overlayfs),
 	};
 	unsigned int version, patchlevel;

@@ -68,6 +68,7 @@ static const char *reason_name(uint32_t reason)
 	case EXCHRANGE_REASON_XFS_FORMAT:	return "xfs-format";
 	case EXCHRANGE_REASON_UNTESTED:		return "untested";
 	case EXCHRANGE_REASON_LOOKUP:		return "lookup";
+	case EXCHRANGE_REASON_BTRFS_FORMAT:	return "btrfs-format";
 	case EXCHRANGE_REASON_NO_DEVICE:	return "no-device";
 	}
 	return "unknown";

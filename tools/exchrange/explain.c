@@ -167,6 +167,10 @@ void explain_no_backend(const char *path, int fd, uint32_t reason,
 		complain("%s: the module finds no functions of %s in this kernel, which was built without kprobes or without kallsyms",
 			 path, type);
 		break;
+	case EXCHRANGE_REASON_BTRFS_FORMAT:
+		complain("%s: this btrfs has a feature that the module does not know (zoned, or one that is newer than the module); 'btrfs inspect-internal dump-super %s' tells",
+			 path, source);
+		break;
 	default:
 		complain("%s: there is no back end for %s (mounted on %s), only for XFS and btrfs",
 			 path, type, target);

@@ -92,6 +92,7 @@ struct exchrange_commit {
 #define EXCHRANGE_REASON_XFS_FORMAT	8	/* XFS of a format that is not known here */
 #define EXCHRANGE_REASON_UNTESTED	9	/* built without it: not tested with this kernel */
 #define EXCHRANGE_REASON_LOOKUP		10	/* this kernel has no kprobes, or no kallsyms */
+#define EXCHRANGE_REASON_BTRFS_FORMAT	11	/* btrfs with a feature that is not known here */
 
 /*
  * EXCHRANGE_IOC_QUERY: what can be done with a regular file, whatever its
