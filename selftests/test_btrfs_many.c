@@ -393,7 +393,7 @@ static void test_users_stop_nobody(void **state)
 #define OTHERS	30
 
 /* And of extents that so many other files have too, which takes longest. */
-static void test_users_with_shared_extents_stop_nobody(void **state)
+static void test_users_of_shared_extents_stop_nobody(void **state)
 {
 	struct exchrange_range range[PAIRS] = { };
 	uint64_t count = user_limit() / 2;
@@ -481,7 +481,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_users_have_a_limit),
 		cmocka_unit_test(test_passed_extents_count),
 		cmocka_unit_test(test_users_stop_nobody),
-		cmocka_unit_test(test_users_with_shared_extents_stop_nobody),
+		cmocka_unit_test(test_users_of_shared_extents_stop_nobody),
 		cmocka_unit_test(test_killed_callers_end),
 	};
 
