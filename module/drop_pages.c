@@ -54,15 +54,21 @@ static bool has_pinned(struct address_space *mapping, pgoff_t start, pgoff_t las
 }
 
 /*
- * -EBUSY: a folio is pinned or has become dirty again.  Pins count only where somebody has
- * mapped the file for writing: else who may only read it could keep it pinned.
+ * Whether a folio of the pages @start to @last is pinned.  They are unmapped then.  Pins count
+ * only where somebody has mapped the file for writing: else who may only read it could keep
+ * it pinned.  The caller holds what keeps entries of page tables from becoming writable.
  */
+bool exchange_has_pinned_pages(struct address_space *mapping, pgoff_t start, pgoff_t last)
+{
+	return mapping_writably_mapped(mapping) && has_pinned(mapping, start, last);
+}
+
+/* -EBUSY: a folio is pinned or has become dirty again. */
 static int try_to_drop(struct address_space *mapping, loff_t start, loff_t last)
 {
 	pgoff_t first_page = start >> PAGE_SHIFT, last_page = last >> PAGE_SHIFT;
 
-	if (mapping_writably_mapped(mapping) &&
-	    has_pinned(mapping, first_page, last_page))
+	if (exchange_has_pinned_pages(mapping, first_page, last_page))
 		return -EBUSY;
 	return filemap_write_and_wait_range(mapping, start, last) ?:
 	       invalidate_inode_pages2_range(mapping, first_page, last_page);

@@ -33,6 +33,7 @@ int exchange_check_locked(struct exchange_request *request, u32 alignment);
 /* How long an exchange waits for those who have pinned its pages, in jiffies. */
 #define EXCHANGE_PIN_TIMEOUT	HZ
 
+bool exchange_has_pinned_pages(struct address_space *mapping, pgoff_t start, pgoff_t last);
 int exchange_drop_pages(struct address_space *mapping, loff_t start, loff_t last,
 			unsigned long give_up);
 

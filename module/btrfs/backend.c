@@ -28,10 +28,9 @@
 #include "../trace.h"
 #include "exchange.h"
 
-/* So often an exchange is tried where a page is not let go. */
-#define ATTEMPTS	8
-/* Milliseconds that it waits at most for readers, of both files together. */
-#define PATIENCE	100
+/* For readers an exchange waits so often, and so many milliseconds. */
+#define READERS_ATTEMPTS	8
+#define READERS_TIMEOUT		100
 
 static bool is_one_file(const struct btrfs_exchange *exchange)
 {
@@ -279,46 +278,65 @@ static int finish(const struct btrfs_exchange *exchange)
 	return error;
 }
 
-/* 0 where the next attempt may be better; the caller has no lock. */
-static int wait_for_another(struct btrfs_exchange *exchange, int attempt,
-			    unsigned long *patience)
+/* What is left of the time that an exchange may wait, in jiffies. */
+struct patience {
+	unsigned int	attempts;	/* and how often for readers */
+	unsigned long	readers;
+	unsigned long	pins;
+};
+
+/* -EBUSY where that has come to no end. */
+static int wait_for_pins(struct patience *patience)
 {
-	if (!exchange->pages_stay)
-		return btrfs_exchange_await_readers(exchange, patience);
-	if (attempt == ATTEMPTS - 1)
+	unsigned long begin = jiffies;
+
+	if (!patience->pins)
 		return -EBUSY;
 	if (fatal_signal_pending(current))
 		return -EINTR;
-	/* A tenth of a second in all. */
-	usleep_range(1000 << attempt, 2000 << attempt);
+	usleep_range(5000, 10000);
+	patience->pins -= min(patience->pins, jiffies - begin);
 	return 0;
 }
 
+static int wait_for_readers(struct btrfs_exchange *exchange,
+			    struct patience *patience)
+{
+	patience->attempts--;
+	return btrfs_exchange_await_readers(exchange, &patience->readers);
+}
+
 /*
- * A page that a device reads into is dirty again when it has been: it is written back again
- * some time later.  -EBUSY where that comes to no end.  Readers of an end are waited for as
- * long as they may be.
+ * Until no page of what moves is pinned, or dirty again (-EBUSY where that has no end), and
+ * nobody reads an end that moves, or for as long as readers are waited for.  Each time
+ * anew, with a look at all that was checked: meanwhile there is no lock.
  */
 static int try_often(struct btrfs_exchange *exchange,
 		     struct exchange_request *request, const u64 *freshness)
 {
-	unsigned long patience = msecs_to_jiffies(PATIENCE);
-	int attempt, error;
+	struct patience patience = {
+		.attempts	= READERS_ATTEMPTS,
+		.readers	= msecs_to_jiffies(READERS_TIMEOUT),
+		.pins		= EXCHANGE_PIN_TIMEOUT,
+	};
+	int error;
 
-	for (attempt = 0;; attempt++) {
+	do {
 		*exchange = (struct btrfs_exchange) {
 			.request	= request,
 			.range[0].inode	= BTRFS_I(file_inode(request->file1)),
 			.range[1].inode	= BTRFS_I(file_inode(request->file2)),
-			.patient	= attempt < ATTEMPTS - 1 && patience,
+			.patient	= patience.attempts && patience.readers,
 		};
 		error = try_exchange(exchange, freshness);
-		if (!exchange->pages_stay && !exchange->held[0] && !exchange->held[1])
+		if (exchange->pages_stay)
+			error = wait_for_pins(&patience);
+		else if (exchange->held[0] || exchange->held[1])
+			error = wait_for_readers(exchange, &patience);
+		else
 			return error;
-		error = wait_for_another(exchange, attempt, &patience);
-		if (error)
-			return error;
-	}
+	} while (!error);
+	return error;
 }
 
 static int btrfs_exchange(struct exchange_request *request,

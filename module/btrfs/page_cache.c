@@ -57,13 +57,17 @@ int btrfs_exchange_flush(const struct btrfs_exchange *exchange)
 /*
  * Takes the pages of [@from, @to), bytes of @inode, out of the cache and out of all
  * mappings, whole folios with all that they hold.  None is cut: what is left of a folio
- * that stays would be zeroes.  -EBUSY where one stays, since it is dirty again: a device
- * reads into it, by the mapping of whoever asked for that.
+ * that stays would be zeroes.  -EBUSY where one stays: a device writes to it, by the mapping
+ * of whoever asked for that, or has, so that it is dirty again.  To write that back changes
+ * extents that are counted already: so the caller begins anew.
  */
 static int drop_range(struct inode *inode, u64 from, u64 to)
 {
-	return invalidate_inode_pages2_range(inode->i_mapping, from >> PAGE_SHIFT,
-					     (to - 1) >> PAGE_SHIFT);
+	pgoff_t start = from >> PAGE_SHIFT, last = (to - 1) >> PAGE_SHIFT;
+
+	if (exchange_has_pinned_pages(inode->i_mapping, start, last))
+		return -EBUSY;
+	return invalidate_inode_pages2_range(inode->i_mapping, start, last);
 }
 
 static int drop_pages(const struct file_range *range, u64 from, u64 to)

@@ -153,7 +153,7 @@ int btrfs_exchange_drop_cache(struct btrfs_exchange *exchange)
 
 /*
  * Waits until nobody has the pages that btrfs_exchange_drop_cache() has found held, or for
- * @patience jiffies, of which it takes off what it took.  -EINTR for a caller that is being
+ * @patience jiffies, which become what is left of them.  -EINTR for a caller that is being
  * killed.
  */
 int btrfs_exchange_await_readers(struct btrfs_exchange *exchange,
