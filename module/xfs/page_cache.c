@@ -36,7 +36,7 @@ static int flush_end(const struct xfs_exchange *exchange, int side)
 {
 	loff_t size = exchange->old_size[side];
 
-	if (!exchange->in_chain || !size)
+	if (!exchange->in_chain || exchange->pieces.ip[side]->i_disk_size >= size)
 		return 0;
 	return filemap_write_and_wait_range(xfs_exchange_inode(exchange, side)->i_mapping,
 					    size - 1, size - 1);
