@@ -130,9 +130,9 @@ TRACE_EVENT(exchrange_btrfs_transaction,
 TRACE_EVENT(exchrange_xfs_plan,
 	    TP_PROTO(const struct exchange_request *request, u64 pieces,
 		     u64 replaced1, u64 replaced2, u64 rmaps, u64 log_bytes,
-		     u64 log_limit, u64 blocks, int error),
+		     u64 log_limit, u64 blocks, bool forks, int error),
 	    TP_ARGS(request, pieces, replaced1, replaced2, rmaps, log_bytes,
-		    log_limit, blocks, error),
+		    log_limit, blocks, forks, error),
 	    TP_STRUCT__entry(__field(dev_t, dev)
 			     __field(u64, ino2)
 			     __field(u64, pieces)
@@ -142,6 +142,7 @@ TRACE_EVENT(exchrange_xfs_plan,
 			     __field(u64, log_bytes)
 			     __field(u64, log_limit)
 			     __field(u64, blocks)
+			     __field(bool, forks)
 			     __field(int, error)),
 	    TP_fast_assign(__entry->dev = file_inode(request->file2)->i_sb->s_dev;
 			   __entry->ino2 = file_inode(request->file2)->i_ino;
@@ -152,13 +153,14 @@ TRACE_EVENT(exchrange_xfs_plan,
 			   __entry->log_bytes = log_bytes;
 			   __entry->log_limit = log_limit;
 			   __entry->blocks = blocks;
+			   __entry->forks = forks;
 			   __entry->error = error;),
-	    TP_printk("dev %d:%d ino2 0x%llx pieces %llu replaced %llu %llu rmaps %llu log %llu of %llu blocks %llu error %d",
+	    TP_printk("dev %d:%d ino2 0x%llx pieces %llu replaced %llu %llu rmaps %llu log %llu of %llu blocks %llu forks %d error %d",
 		      MAJOR(__entry->dev), MINOR(__entry->dev), __entry->ino2,
 		      __entry->pieces, __entry->replaced1,
 		      __entry->replaced2, __entry->rmaps,
 		      __entry->log_bytes, __entry->log_limit,
-		      __entry->blocks, __entry->error)
+		      __entry->blocks, __entry->forks, __entry->error)
 );
 
 TRACE_EVENT(exchrange_xfs_transaction,

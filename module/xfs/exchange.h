@@ -10,6 +10,17 @@
 #include "pieces.h"
 #include "reservation.h"
 
+/* The data forks of whole files, where they change places: see forks.c. */
+struct xfs_forks {
+	bool			chosen;
+	u64			records;	/* of both maps */
+	struct xfs_fork_block	*blocks;	/* of both maps' trees */
+	u64			block_count, block_room;
+	u64			block_bytes;	/* of the log */
+	struct xfs_fork_rmap	*rmaps;		/* of both files, with an rmapbt */
+	u64			rmap_count, rmap_room;
+};
+
 struct xfs_exchange {
 	struct exchange_request	*request;
 	struct xfs_mount	*mp;
@@ -20,12 +31,14 @@ struct xfs_exchange {
 	loff_t			new_size[2];	/* the same without TO_EOF */
 	struct xfs_pieces	pieces;
 	struct xfs_reservation	reservation;
+	unsigned int		short_of_log;	/* plans that reserved too little of it */
 	struct xfs_perag	*pag;		/* where block maps grow, or NULL */
 	struct xfs_rmap_change	*rmaps;		/* that may change in place */
 	u64			rmap_count;
 	struct xfs_btree_cur	*map_cursor[2];	/* in the maps' trees, or NULL */
 	struct xfs_exchmaps_req	chain;		/* the plan, if it is in_chain */
 	int			end_error;	/* of what follows the exchange, which is done */
+	struct xfs_forks	forks;
 };
 
 static inline struct inode *xfs_exchange_inode(const struct xfs_exchange *exchange,
@@ -43,6 +56,15 @@ static inline u64 xfs_exchange_offset(const struct xfs_exchange *exchange, int s
 {
 	return side ? exchange->request->file2_offset :
 		      exchange->request->file1_offset;
+}
+
+/*
+ * What of the log is to spare beside @bytes that were measured in trees which others use too,
+ * until they are needed: twice as much for each plan that reserved too little.
+ */
+static inline u64 xfs_spare_log_bytes(const struct xfs_exchange *exchange, u64 bytes)
+{
+	return (bytes / 8) << min(exchange->short_of_log, 16u);
 }
 
 /* page_cache.c */

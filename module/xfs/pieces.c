@@ -7,9 +7,13 @@
  */
 #include <linux/math64.h>
 #include <linux/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
+#include "array.h"
 #include "pieces.h"
+
+#define FEW_PIECES	64
 
 /* What a file has from some block on: a record or a part of it, or a hole. */
 struct stretch {
@@ -50,25 +54,27 @@ static void read_stretch(struct xfs_inode *ip, u64 offset, u64 length,
 	};
 }
 
+/*
+ * Between two steps of a long walk, also with ILOCKs: others run meanwhile.  -EINTR for a
+ * caller who is being killed, before anything has changed.
+ */
+static int take_breath(void)
+{
+	cond_resched();
+	return fatal_signal_pending(current) ? -EINTR : 0;
+}
+
 static int add_piece(struct xfs_pieces *pieces, const struct xfs_piece *piece,
 		     u64 limit)
 {
+	struct xfs_piece *more;
+
 	if (pieces->count == limit)
 		return -E2BIG;
-	if (pieces->count == pieces->room) {
-		u64 room = max_t(u64, 16, 2 * pieces->room);
-		struct xfs_piece *more = kvmalloc_array(room, sizeof(*more),
-							GFP_KERNEL_ACCOUNT);
-
-		if (!more)
-			return -ENOMEM;
-		if (pieces->count)
-			memcpy(more, pieces->piece,
-			       pieces->count * sizeof(*more));
-		kvfree(pieces->piece);
-		pieces->piece = more;
-		pieces->room = room;
-	}
+	more = xfs_make_room(pieces->piece, pieces->count, &pieces->room, sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	pieces->piece = more;
 	pieces->piece[pieces->count++] = *piece;
 	return 0;
 }
@@ -134,6 +140,9 @@ static int collect_cut(struct xfs_pieces *pieces, u64 limit)
 	for (offset = pieces->cut_from; offset < end; offset += stretch.length) {
 		struct xfs_piece piece = { .cut = true };
 
+		error = take_breath();
+		if (error)
+			return error;
 		read_stretch(pieces->ip[1], offset, end - offset, &stretch);
 		if (stretch.delayed && !pieces->skips_delayed)
 			return -EAGAIN;
@@ -157,7 +166,7 @@ static int collect(struct xfs_pieces *pieces, u64 limit)
 	int error;
 
 	for (done = 0; done < pieces->length; done += piece.length) {
-		error = read_piece(pieces, done, &piece);
+		error = take_breath() ?: read_piece(pieces, done, &piece);
 		if (!error && !is_idle(pieces, piece.old))
 			error = add_piece(pieces, &piece, limit);
 		if (error)
@@ -207,39 +216,76 @@ static void read_left(const struct xfs_pieces *pieces, u64 i, int side,
 
 /*
  * What of @side's records around a piece the pieces before it have changed, and whether the
- * other's mapping joins one of them.
+ * other's mapping joins one of them.  Returns how many it joins.
  */
-static void look_around(const struct xfs_pieces *pieces, u64 i, int side)
+static int look_around(const struct xfs_pieces *pieces, u64 i, int side)
 {
 	struct xfs_piece *piece = &pieces->piece[i];
 	const struct xfs_mapping new = new_mapping(piece, side);
 	struct xfs_mapping left;
 	struct stretch right;
+	int joined;
 	u64 length;
 
 	read_left(pieces, i, side, &left, &length);
 	read_stretch(pieces->ip[side], piece->offset[side] + piece->length, 1,
 		     &right);
-	piece->old[side].joins = merges(&left, length, &new) ||
-				 merges(&new, piece->length, &right.mapping);
+	joined = merges(&left, length, &new) +
+		 merges(&new, piece->length, &right.mapping);
+	piece->old[side].joins = joined > 0;
 	if (i && ends_at(&piece[-1], piece, side))
 		piece->old[side].left = merges(&left, length, &piece->old[side]);
+	return joined;
 }
 
-/* How the map of @side changes by a piece, if it does not replace a record, at most. */
+/* As XFS does after each mapping that it takes out or puts in. */
+static void change_format(struct xfs_growth *growth, s64 before, u64 room)
+{
+	if (before <= (s64)room && growth->records > (s64)room)
+		growth->conversions++;
+}
+
+static void grow(struct xfs_growth *growth, int records, u64 room)
+{
+	s64 before = growth->records;
+
+	growth->records += records;
+	change_format(growth, before, room);
+	if (growth->rising && growth->records > growth->turn) {
+		growth->risen += growth->records - growth->turn;
+		growth->turn = growth->records;
+	} else if (growth->rising && growth->turn - growth->records >= 2) {
+		growth->rising = false;
+		growth->turn = growth->records;
+	} else if (!growth->rising && growth->records < growth->turn) {
+		growth->turn = growth->records;
+	} else if (!growth->rising && growth->records - growth->turn >= 2) {
+		growth->rising = true;
+		growth->rises++;
+		growth->risen += growth->records - growth->turn;
+		growth->turn = growth->records;
+	}
+}
+
+/*
+ * How the map of @side changes by a piece that does not replace a record: the old mapping
+ * is taken out, then the other's, which joins @joined neighbours, put in.
+ */
 static void count_changes(struct xfs_pieces *pieces,
-			  const struct xfs_piece *piece, int side)
+			  const struct xfs_piece *piece, int side, int joined)
 {
 	const struct xfs_mapping *old = &piece->old[side];
 	const struct xfs_mapping new = new_mapping(piece, side);
-
-	if (!is_hole(&new) && !old->joins)
-		pieces->inserts[side]++;
 	/* What is left on both sides of the old mapping is a record more. */
-	if (old->left && old->right)
-		pieces->inserts[side]++;
-	pieces->deletes[side] += is_whole_record(old);
-	pieces->deletes[side] += old->joins;
+	bool cuts = !is_hole(old) && old->left && old->right;
+	u64 room = xfs_inline_records(pieces->ip[side]);
+	struct xfs_growth *growth = &pieces->growth[side];
+
+	grow(growth, cuts - is_whole_record(old), room);
+	if (!is_hole(&new))
+		grow(growth, 1 - joined, room);
+	pieces->inserts[side] += cuts + (!is_hole(&new) && !old->joins);
+	pieces->deletes[side] += is_whole_record(old) + old->joins;
 	pieces->joined[side] |= old->joins;
 }
 
@@ -253,7 +299,8 @@ static bool may_change_rmaps(const struct xfs_pieces *pieces,
 		 XFS_DIFLAG2_REFLINK);
 }
 
-static void count_piece(struct xfs_pieces *pieces, struct xfs_piece *piece)
+static void count_piece(struct xfs_pieces *pieces, struct xfs_piece *piece,
+			const int *joined)
 {
 	int i;
 
@@ -268,7 +315,7 @@ static void count_piece(struct xfs_pieces *pieces, struct xfs_piece *piece)
 		if (is_replaced(piece, i))
 			pieces->replaced[i]++;
 		else
-			count_changes(pieces, piece, i);
+			count_changes(pieces, piece, i, joined[i]);
 	}
 }
 
@@ -289,41 +336,116 @@ static void count_in_one_file(struct xfs_pieces *pieces)
 				pieces->blocks[side] += pieces->piece[i].length;
 		}
 	for (side = 0; side < 2; side++) {
-		pieces->inserts[side] = 4 * pieces->count;
-		pieces->deletes[side] = 4 * pieces->count;
+		u64 most = 4 * pieces->count;
+
+		pieces->inserts[side] = most;
+		pieces->deletes[side] = most;
+		pieces->growth[side].risen = most;
+		pieces->growth[side].rises = most;
+		pieces->growth[side].conversions = most;
 	}
 }
 
-static void classify(struct xfs_pieces *pieces)
+/*
+ * Two records that could join stay two if both together have more blocks than one can: so
+ * many of these there may be in the range, and one at each end of it.  So many records more
+ * or less there may be at any time.
+ */
+static void count_long_records(struct xfs_pieces *pieces, int side)
+{
+	u64 blocks = pieces->ip[0]->i_nblocks + pieces->ip[1]->i_nblocks;
+	u64 records = 4 * (div64_u64(pieces->length, XFS_MAX_BMBT_EXTLEN) + 1);
+
+	if (!pieces->joined[side] || blocks <= XFS_MAX_BMBT_EXTLEN)
+		return;
+	pieces->inserts[side] += records;
+	pieces->growth[side].risen += records;
+	pieces->growth[side].rises += records;
+	/* Where one more or less decides is not known. */
+	pieces->growth[side].conversions = 1 + min(pieces->inserts[side],
+						   pieces->deletes[side]);
+}
+
+static int classify(struct xfs_pieces *pieces)
 {
 	u64 i;
-	int side;
+	int side, error;
 
+	for (side = 0; side < 2; side++) {
+		pieces->growth[side].records = pieces->ip[side]->i_df.if_nextents;
+		pieces->growth[side].turn = pieces->growth[side].records;
+	}
 	if (pieces->one_file) {
 		count_in_one_file(pieces);
-		return;
+		return 0;
 	}
 	for (i = 0; i < pieces->count; i++) {
+		int joined[2] = { };
+
+		error = take_breath();
+		if (error)
+			return error;
 		for (side = 0; side < 2; side++)
 			if (has_side(&pieces->piece[i], side))
-				look_around(pieces, i, side);
-		count_piece(pieces, &pieces->piece[i]);
+				joined[side] = look_around(pieces, i, side);
+		count_piece(pieces, &pieces->piece[i], joined);
 	}
-	/*
-	 * Two records that could join stay two if both have more blocks than one can:
-	 * so many of these there may be in the range, and one at each end of it.
-	 */
 	for (side = 0; side < 2; side++)
-		if (pieces->joined[side])
-			pieces->inserts[side] +=
-				4 * (div64_u64(pieces->length,
-					       XFS_MAX_BMBT_EXTLEN) + 1);
+		count_long_records(pieces, side);
+	return 0;
+}
+
+/*
+ * Blocks of a map's tree: those of the file that its records have not.  An attribute fork's
+ * are among them.  The records are in memory.
+ */
+static int count_tree_blocks(struct xfs_inode *ip, u64 *blocks)
+{
+	struct xfs_iext_cursor cursor;
+	struct xfs_bmbt_irec record;
+	u64 offset = 0;
+	int error;
+
+	*blocks = ip->i_nblocks;
+	while (xfs_iext_lookup_extent(ip, &ip->i_df, offset, &cursor, &record)) {
+		error = take_breath();
+		if (error)
+			return error;
+		if (!isnullstartblock(record.br_startblock))
+			*blocks -= min(*blocks, record.br_blockcount);
+		offset = record.br_startoff + record.br_blockcount;
+	}
+	return 0;
+}
+
+/* Worth it where there are many pieces: else what the number of records says will do. */
+static int look_at_trees(struct xfs_pieces *pieces)
+{
+	int i, error = 0;
+
+	for (i = 0; i < 2 && !error; i++) {
+		pieces->tree_blocks[i] = U64_MAX;
+		if (pieces->count > FEW_PIECES)
+			error = count_tree_blocks(pieces->ip[i], &pieces->tree_blocks[i]);
+	}
+	return error;
+}
+
+/* What the maps are now, for xfs_pieces_are_stale(). */
+void xfs_remember_maps(struct xfs_pieces *pieces)
+{
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		pieces->seq[i] = READ_ONCE(pieces->ip[i]->i_df.if_seq);
+		pieces->forkoff[i] = pieces->ip[i]->i_forkoff;
+	}
 }
 
 /*
  * Fills @pieces, whose members up to cut_from are set and the rest is zero.  -E2BIG: there
- * are more than @limit.  -EAGAIN: a file has a delayed allocation there.  Errors of
- * reading a map from disk.  xfs_free_pieces() even then.
+ * are more than @limit.  -EAGAIN: a file has a delayed allocation there.  -EINTR: the caller
+ * is being killed.  Errors of reading a map from disk.  xfs_free_pieces() even then.
  */
 int xfs_collect_pieces(struct xfs_pieces *pieces, u64 limit)
 {
@@ -337,11 +459,8 @@ int xfs_collect_pieces(struct xfs_pieces *pieces, u64 limit)
 	pieces->one_file = pieces->ip[0] == pieces->ip[1];
 	error = collect(pieces, limit);
 	if (!error)
-		classify(pieces);
-	for (i = 0; i < 2; i++) {
-		pieces->seq[i] = READ_ONCE(pieces->ip[i]->i_df.if_seq);
-		pieces->forkoff[i] = pieces->ip[i]->i_forkoff;
-	}
+		error = classify(pieces) ?: look_at_trees(pieces);
+	xfs_remember_maps(pieces);
 	return error;
 }
 

@@ -25,6 +25,21 @@ struct xfs_piece {
 	bool			rmaps_in_place;	/* both sides', or neither's */
 };
 
+/*
+ * The number of records of a map while the pieces change it, one after the other from the
+ * start of the range on.  A rise begins where there are two more than at the lowest since
+ * the last one, and ends where there are two less than at the highest: one record to and
+ * fro is none.
+ */
+struct xfs_growth {
+	s64	records;
+	s64	turn;		/* the highest of this rise, or the lowest since the last */
+	bool	rising;
+	u64	rises;
+	u64	risen;		/* records, of all rises together */
+	u64	conversions;	/* from records in the inode to a tree */
+};
+
 /* A range of each file, and how its map changes when all its pieces change places. */
 struct xfs_pieces {
 	struct xfs_inode	*ip[2];
@@ -43,6 +58,8 @@ struct xfs_pieces {
 	u64			replaced[2];	/* records, in place */
 	u64			inserts[2];	/* records, beside them */
 	u64			deletes[2];	/* likewise */
+	struct xfs_growth	growth[2];
+	u64			tree_blocks[2];	/* of the maps now, at most */
 	bool			joined[2];	/* some join a neighbour's */
 	u64			rmaps_in_place;	/* pieces; before the look at the rmapbt, at most */
 
@@ -50,6 +67,19 @@ struct xfs_pieces {
 	unsigned int		seq[2];		/* xfs_ifork::if_seq */
 	u8			forkoff[2];	/* xfs_inode::i_forkoff */
 };
+
+/* Bytes that the inode has for its data fork. */
+static inline u64 xfs_fork_bytes(const struct xfs_inode *ip)
+{
+	return ip->i_forkoff ? (u64)ip->i_forkoff << 3 :
+	       ip->i_mount->m_sb.sb_inodesize - XFS_DINODE_V3_SIZE;
+}
+
+/* Records that fit into the inode itself; the root of a tree there has one less. */
+static inline u64 xfs_inline_records(const struct xfs_inode *ip)
+{
+	return xfs_fork_bytes(ip) / XFS_BMBT_REC_SIZE;
+}
 
 static inline bool is_hole(const struct xfs_mapping *mapping)
 {
@@ -86,6 +116,7 @@ static inline bool is_replaced(const struct xfs_piece *piece, int side)
 }
 
 int xfs_collect_pieces(struct xfs_pieces *pieces, u64 limit);
+void xfs_remember_maps(struct xfs_pieces *pieces);
 bool xfs_pieces_are_stale(const struct xfs_pieces *pieces);
 void xfs_free_pieces(struct xfs_pieces *pieces);
 

@@ -54,10 +54,22 @@
 #define XFS_RMAP_OFF_UNWRITTEN		BIT_ULL(61)
 #define XFS_EXCHMAPS_SET_SIZES		BIT_ULL(1)
 #define XFS_EXCHMAPS_INO1_WRITTEN	BIT_ULL(2)
+#define XFS_RMAP_OFF_BMBT_BLOCK		BIT_ULL(62)
+#define XFS_DIFLAG2_NREXT64		BIT_ULL(4)
+#define XFS_MAX_EXTCNT_SMALL		(BIT_ULL(31) - 1)
+#define XFS_BMDR_HEADER_SIZE		4
+#define XFS_RMAP_REC_SIZE		24
+#define NULLFSBLOCK			((xfs_fsblock_t)-1)
 #define XFS_ILOG_CORE			0x001
 #define XFS_ILOG_DEXT			0x004
+#define XFS_ILOG_DBROOT			0x008
 #define XFS_LI_INODE			0x123b
+#define XFS_LI_BUF			0x123c
+#define XFS_BUF_LOG_FORMAT_SIZE		24	/* without its map's words */
 #define XLOG_OP_HEADER_BYTES		12
+#define XFS_INTENT_HEADER_SIZE		16
+#define XFS_MAP_EXTENT_SIZE		32
+#define XFS_EXTENT_SIZE			16
 
 /* Of memory: fs/xfs of Linux 6.12. */
 #define XFS_DATA_FORK			0
@@ -70,7 +82,9 @@
 #define XFS_TRANS_DQ_BCOUNT		BIT(9)
 #define XFS_QMOPT_FORCE_RES		BIT(3)
 #define XFS_QMOPT_RES_REGBLKS		BIT(7)
+#define XFS_RMAP_BMBT_BLOCK		BIT(1)
 #define XFS_RMAP_UNWRITTEN		BIT(2)
+#define XFS_BB_OWNER			BIT(8)
 #define XFS_ICHGTIME_MOD		0x1
 #define XFS_ICHGTIME_CHG		0x2
 #define XFS_LI_DIRTY			3

@@ -15,7 +15,8 @@
  *
  * Each takes the same reservation, so that is the largest of them.  A buffer counts with
  * all of its block: though a change marks 128 bytes of it, one that is still in the
- * log from earlier is logged with all that has changed since it was written back.
+ * log from earlier is logged with all that has changed since it was written back.  Where
+ * records are replaced that would be many times what it comes to, and measure.c looks.
  */
 #include <linux/math64.h>
 #include <linux/minmax.h>
@@ -24,14 +25,22 @@
 
 /* The header of a log item, its regions' headers, and what rounds them up. */
 #define ITEM_OVERHEAD		128
-/* An intent of up to 16 extents, with its done item: xfs_rui_log_format, xfs_map_extent. */
-#define INTENT_BYTES		(16 * 32 + 2 * ITEM_OVERHEAD)
+/*
+ * An intent and its done item: 16 bytes each, two headers of operations, and what rounds
+ * them up to 8 bytes; and its extents, xfs_map_extent or xfs_extent.
+ */
+#define INTENT_OVERHEAD		(2 * 40)
+#define UPDATES_A_PIECE		4
+#define RMAP_INTENT_BYTES	(INTENT_OVERHEAD + PIECES_AN_INTENT * UPDATES_A_PIECE * 32)
+#define FREE_INTENT_BYTES	(INTENT_OVERHEAD + FREES_AN_INTENT * 16)
 /* Six dquots, as XFS_DQUOT_LOGRES: xfs_dq_logformat, xfs_disk_dquot. */
 #define DQUOT_BYTES		(6 * (24 + 104 + ITEM_OVERHEAD))
 /* Ten thousand take a second. */
 #define MAX_RMAP_PIECES		16384
 /* A freed extent is logged with up to 15 others: XFS_EFI_MAX_FAST_EXTENTS. */
 #define FREES_AN_INTENT		16
+/* Blocks that an AGFL takes at first, where it is empty: xfs_alloc_min_freelist(). */
+#define FIRST_FILL		10
 
 static u64 buffers(const struct xfs_mount *mp, u64 count)
 {
@@ -52,36 +61,19 @@ u64 xfs_inode_log_bytes(const struct xfs_mount *mp)
 	return 2 * (mp->m_sb.sb_inodesize + 2 * 72 + 2 * ITEM_OVERHEAD);
 }
 
-/* Records that fit into the inode itself; the root of a tree there has one less. */
-static u64 inline_records(const struct xfs_inode *ip)
+/* What every exchange logs: both inodes, and the quotas of their owners. */
+u64 xfs_fixed_log_bytes(const struct xfs_mount *mp)
 {
-	u64 bytes = ip->i_forkoff ? (u64)ip->i_forkoff << 3 :
-		    ip->i_mount->m_sb.sb_inodesize - XFS_DINODE_V3_SIZE;
-
-	return bytes / XFS_BMBT_REC_SIZE;
+	return xfs_inode_log_bytes(mp) + DQUOT_BYTES;
 }
 
-/* Blocks of a map: that are changed or freed, and that are new, at the most. */
+/* Blocks of a map, at the most. */
 struct map_blocks {
-	u64	touched;
+	u64	changed;	/* where records come or go */
+	u64	replaced;	/* where others take their places */
 	u64	allocated;
+	u64	freed;
 };
-
-/*
- * How often a map goes from the inode into a tree, with a block for its root.  Once, and
- * again after each record that went, by which it may have become small enough to go back.
- */
-static u64 count_conversions(const struct xfs_pieces *pieces, int side)
-{
-	const struct xfs_inode *ip = pieces->ip[side];
-	u64 records = ip->i_df.if_nextents;
-	u64 room = inline_records(ip);
-
-	if (records + pieces->inserts[side] <= room ||
-	    records > room + pieces->deletes[side])
-		return 0;
-	return 1 + min(pieces->deletes[side], pieces->inserts[side]);
-}
 
 /*
  * The blocks of one map, level by level from the leaves.
@@ -92,57 +84,178 @@ static u64 count_conversions(const struct xfs_pieces *pieces, int side)
  * side, when it takes the old mapping out and when it puts the new one in: six blocks of a
  * level, or all that there are.
  *
- * A split needs a full block, so a level that never has as many records as a block takes
- * has none, and makes two half full ones.  One that is full now takes one record for that;
- * a half full one takes as many as a block's minimum; and two that were merged, after a
- * record went, may be full at once.  Each split adds a record to the level above, which
- * splits likewise; up to the level whose blocks the root in the inode has room for,
- * however many there may be.  Where it may not have, that root goes into a block of its own
- * once, and again after each record that went, by which it may have come back.
+ * What splits.  A split needs a full block and full ones on both sides, so a level that
+ * never has as many records as a block takes has none; and it makes two that are half full.
+ * The pieces go through the map from left to right, and all that comes or goes does so where
+ * they are.  So a split is one of
+ *
+ *	- a block that was there, and full: once for each
+ *	- one that two became of which one was there, with one record less than a block has at
+ *	  the least: once for each, too
+ *	- one that has been half full since, or had been made so: the records that it takes
+ *	  for that, half a block's, are more in the map, by a rise (struct xfs_growth)
+ *	- one that two became that had been one: between the two there are two records less at
+ *	  the least, and until it is split again two more; so a rise ends and another begins
+ *
+ * and never more than there are records put in.  To the level above each split adds a record,
+ * which splits likewise, and two of these make a rise; up to the level whose blocks the
+ * root in the inode has room for, however many there may be.  Where it may not have,
+ * that root goes into a block of its own once, and again after each record that went, by
+ * which it may have come back.
+ *
+ * A record that goes frees a block of each level at the most.
  */
 static struct map_blocks count_map_blocks(const struct xfs_pieces *pieces, int side)
 {
 	const struct xfs_inode *ip = pieces->ip[side];
 	const struct xfs_mount *mp = ip->i_mount;
-	u64 inserts = pieces->inserts[side];
+	const struct xfs_growth *growth = &pieces->growth[side];
 	u64 touches = (pieces->one_file ? 12 : 6) *
 		      (pieces->count - pieces->replaced[side]);
-	u64 replaced = pieces->replaced[side];
-	u64 records = ip->i_df.if_nextents;
-	struct map_blocks map = { };
+	u64 inserts = pieces->inserts[side], deletes = pieces->deletes[side];
+	u64 records = ip->i_df.if_nextents, most = records + inserts;
+	u64 risen = growth->risen, rises = growth->rises;
+	struct map_blocks map = { .allocated = growth->conversions };
 	unsigned int level;
 
 	/* One file is counted once. */
 	if (pieces->one_file && side)
-		return map;
-	map.allocated = count_conversions(pieces, side);
+		return (struct map_blocks) { };
 	if (!map.allocated && ip->i_df.if_format == XFS_DINODE_FMT_EXTENTS)
 		return map;
 	for (level = 0; level < mp->m_bm_maxlevels[XFS_DATA_FORK]; level++) {
 		u64 fill = mp->m_bmap_dmnr[level > 0];
-		u64 blocks = DIV_ROUND_UP_ULL(records, fill) + 1;
-		u64 splits = min(inserts, blocks + pieces->deletes[side] +
-				 DIV_ROUND_UP_ULL(inserts, fill));
+		u64 blocks = min(div64_u64(records, fill), pieces->tree_blocks[side]) + 1;
+		u64 splits = min(inserts, 2 * blocks + div64_u64(risen, fill) + rises + 1);
 
-		if (records + inserts < mp->m_bmap_dmxr[level > 0])
+		if (most < mp->m_bmap_dmxr[level > 0])
 			splits = 0;
-		map.touched += min(blocks, touches + replaced);
+		map.changed += min(blocks, touches);
+		map.replaced += min(blocks, pieces->replaced[side]);
 		map.allocated += splits;
-		if (blocks + splits < inline_records(ip))
+		map.freed += deletes;
+		if (blocks + splits < xfs_inline_records(ip))
 			break;
-		map.allocated += min(splits, pieces->deletes[side] + 1);
-		records = blocks + splits;
+		map.allocated += min(splits, deletes + 1);
+		records = blocks;
+		most = blocks + splits;
 		inserts = splits;
+		risen = splits;
+		rises = splits / 2;
 	}
+	map.changed += map.allocated;
 	/* A level more, of a tree that was larger once. */
-	map.touched += map.allocated + 1;
+	map.changed += touches > 0;
+	map.replaced += pieces->replaced[side] > 0;
+	map.freed = min(map.freed + (deletes > 0), map.changed);
 	return map;
 }
 
 /*
- * Blocks of the free space trees, and of the tree of reverse mappings, of all AGs.  No
- * more than these can be logged that are there already.  U64_MAX / 2 where an AG has
- * not been looked at yet.
+ * What @count single blocks, allocated or freed one by one, change at the most: for each, a
+ * whole split of every tree of its AG.
+ */
+static u64 whole_splits(struct xfs_mount *mp, u64 count)
+{
+	return count * xfs_allocfree_block_count(mp, 1);
+}
+
+/*
+ * The blocks of one tree of an AG, of @height levels and @all blocks that the trees have
+ * there, that @changes records which come or go change or make.  Of each level two for a
+ * record, or all that there are and those that come: each may be full and split, and then it
+ * takes half a block of records for another, or two that go and two that come (as in
+ * a block map).  And the root may split and have one above it.
+ */
+static u64 count_tree(u64 changes, unsigned int height, u64 all,
+		      const unsigned int most[2], const unsigned int least[2])
+{
+	u64 there = 1, blocks = 2;
+
+	while (height-- > 0) {
+		u64 come = there + div64_u64(changes, least[1]) + changes / 4 + 1;
+
+		blocks += min(2 * changes, there + come);
+		there = min(there * most[1], all);
+	}
+	return blocks;
+}
+
+/*
+ * What @count blocks, allocated one by one in the AG that the maps grow in, change there; it
+ * is locked from before the transaction's first change on.  Each takes a record off the tree
+ * by block, or makes two of it; takes one off the tree by size and puts another in; and puts
+ * one into the rmapbt.  So does each block that comes to the AGFL: what the trees grow by.
+ */
+static u64 count_allocations(struct xfs_mount *mp, const struct xfs_perag *pag, u64 count)
+{
+	u64 changes = count + count / 4 + FIRST_FILL, blocks, all;
+
+	if (!pag || !count)
+		return whole_splits(mp, count);
+	all = xfs_ag_tree_blocks(pag);
+	blocks = count_tree(changes, pag->pagf_bno_level, all, mp->m_alloc_mxr, mp->m_alloc_mnr) +
+		 count_tree(2 * changes, pag->pagf_cnt_level, all, mp->m_alloc_mxr,
+			    mp->m_alloc_mnr);
+	if (xfs_has_rmapbt(mp))
+		blocks += count_tree(changes, pag->pagf_rmap_level, all, mp->m_rmap_mxr,
+				     mp->m_rmap_mnr);
+	return min(blocks, whole_splits(mp, count));
+}
+
+/* The headers of so many AGs at the most: AGF, AGFL; and the superblock's counters. */
+static u64 headers(const struct xfs_mount *mp, u64 ags)
+{
+	return sectors(mp, 2 * min_t(u64, ags, mp->m_sb.sb_agcount) + 1);
+}
+
+static u64 frees(struct xfs_mount *mp, u64 count)
+{
+	return count ? buffers(mp, whole_splits(mp, count)) + headers(mp, count) : 0;
+}
+
+/*
+ * The updates of one intent: of each piece two places on the disk change, where one file's
+ * mapping goes and the other's comes, and where files are clones four, since the records of a
+ * block are in the order of their owners.  At a place a record goes or is cut, and one
+ * comes or joins its neighbours: of each level the block, those beside it, the one behind
+ * these, and one more by a split; of the root, another and one above it.  Each place may be
+ * in an AG of its own, whose AGFL is filled before.
+ */
+static u64 rmap_updates(struct xfs_mount *mp, const struct xfs_pieces *pieces, u64 count)
+{
+	bool cloned = (pieces->ip[0]->i_diflags2 | pieces->ip[1]->i_diflags2) &
+		      XFS_DIFLAG2_REFLINK;
+	u64 places = min_t(u64, count, PIECES_AN_INTENT) * (cloned ? 4 : 2);
+	u64 blocks = places * (5 * (mp->m_rmap_maxlevels - 1) + 2);
+
+	return count ? buffers(mp, blocks + whole_splits(mp, places)) + headers(mp, places) : 0;
+}
+
+static u64 log_size(const struct xfs_mount *mp)
+{
+	return (u64)mp->m_sb.sb_logblocks * mp->m_sb.sb_blocksize;
+}
+
+/* For a transaction that defers nothing: see forks.c. */
+u64 xfs_forks_log_limit(const struct xfs_mount *mp)
+{
+	return min_t(u64, log_size(mp) / 4, INT_MAX);
+}
+
+/*
+ * The most pieces: each has an intent's part in the log.  Where there are intents XFS looks
+ * at all of them each time that it goes on to the next, with both files locked.
+ */
+u64 xfs_piece_limit(const struct xfs_mount *mp)
+{
+	u64 limit = log_size(mp) / RMAP_INTENT_BYTES;
+
+	return xfs_has_rmapbt(mp) ? min_t(u64, limit, MAX_RMAP_PIECES) : limit;
+}
+
+/*
+ * Blocks of the trees of all AGs.  U64_MAX / 2 where an AG has not been looked at yet.
  */
 static u64 count_ag_blocks(struct xfs_mount *mp)
 {
@@ -153,97 +266,14 @@ static u64 count_ag_blocks(struct xfs_mount *mp)
 		struct xfs_perag *pag = xfs_perag_get(mp, agno);
 		bool known = pag && (pag->pagf_freeblks || pag->pagf_flcount);
 
-		/* Three roots are no part of agf_btreeblks. */
 		if (known)
-			blocks += pag->pagf_btreeblks + 3;
+			blocks += xfs_ag_tree_blocks(pag);
 		if (pag)
 			xfs_perag_put(pag);
 		if (!known)
 			return U64_MAX / 2;
 	}
 	return blocks;
-}
-
-/*
- * What @count single blocks, allocated or freed one by one, change in the trees of their
- * AGs: for each, a whole split of every tree (xfs_allocfree_block_count()), but no more
- * than all there are, and what these may grow by.
- */
-static u64 count_free_space_blocks(struct xfs_mount *mp, u64 count)
-{
-	u64 one = xfs_allocfree_block_count(mp, 1);
-
-	return min(count * one, count_ag_blocks(mp) + 3 * count + one);
-}
-
-/* And the headers: AGF, AGFL, and the superblock's counters. */
-static u64 allocations(struct xfs_mount *mp, u64 count)
-{
-	u64 headers = min_t(u64, 2 * count, 2 * mp->m_sb.sb_agcount) + 1;
-
-	return buffers(mp, count_free_space_blocks(mp, count)) +
-	       sectors(mp, headers);
-}
-
-/* All intents that are still to be done may be logged again in each transaction. */
-static u64 count_rmap_intents(const struct xfs_pieces *pieces)
-{
-	const struct xfs_mount *mp = pieces->ip[0]->i_mount;
-
-	return xfs_has_rmapbt(mp) ?
-	       DIV_ROUND_UP_ULL(pieces->count, PIECES_AN_INTENT) + 1 : 0;
-}
-
-/*
- * The blocks of the rmapbts that change in place: a leaf for each record, two a piece; and
- * above it, since the leaf's keys may change, a block of each level.  At each level no more
- * than all AGs have there, a node of @fill blocks below it at the least, and a root.
- */
-static u64 count_rmap_blocks(struct xfs_mount *mp, const struct xfs_pieces *pieces)
-{
-	u64 records = 2 * pieces->rmaps_in_place;
-	u64 fill = mp->m_rmap_mnr[1];
-	u64 blocks = 0, of_level;
-	unsigned int level;
-
-	if (!records)
-		return 0;
-	of_level = count_ag_blocks(mp);
-	for (level = 0; level < mp->m_rmap_maxlevels; level++) {
-		blocks += min(records, of_level);
-		of_level = div64_u64(of_level, fill) + mp->m_sb.sb_agcount;
-	}
-	return blocks;
-}
-
-/*
- * The updates of one intent: two old mappings and two new ones a piece, each of which may
- * take a record out and put one in, by a whole split; and AGFLs that are filled before.
- */
-static u64 rmap_updates(struct xfs_mount *mp)
-{
-	u64 updates = 4 * PIECES_AN_INTENT;
-	u64 blocks = updates * 2 * (2 * mp->m_rmap_maxlevels - 1);
-
-	if (!xfs_has_rmapbt(mp))
-		return 0;
-	return buffers(mp, blocks) + allocations(mp, updates);
-}
-
-static u64 log_bytes(const struct xfs_mount *mp)
-{
-	return (u64)mp->m_sb.sb_logblocks * mp->m_sb.sb_blocksize;
-}
-
-/*
- * The most pieces: each has an intent's part in the log.  Where there are intents XFS looks
- * at all of them each time that it goes on to the next, with both files locked.
- */
-u64 xfs_piece_limit(const struct xfs_mount *mp)
-{
-	u64 limit = log_bytes(mp) / INTENT_BYTES;
-
-	return xfs_has_rmapbt(mp) ? min_t(u64, limit, MAX_RMAP_PIECES) : limit;
 }
 
 /*
@@ -255,52 +285,91 @@ u64 xfs_piece_limit(const struct xfs_mount *mp)
 static u64 chain_bytes(struct xfs_mount *mp, u64 intents)
 {
 	u64 each = intents * (buffers(mp, 4 * 2) + sectors(mp, 4));
-	u64 trees = count_ag_blocks(mp);
+	u64 trees;
 
-	if (trees > log_bytes(mp) / 16 / (mp->m_sb.sb_blocksize + ITEM_OVERHEAD))
+	if (each <= log_size(mp) / 4)
+		return each;
+	trees = count_ag_blocks(mp);
+	if (trees > log_size(mp) / 16 / (mp->m_sb.sb_blocksize + ITEM_OVERHEAD))
 		return each;
 	return min(each, 2 * buffers(mp, trees) + intents * 2 * ITEM_OVERHEAD);
 }
 
+/* Blocks that the maps may grow by.  -E2BIG; ILOCK of both inodes. */
+int xfs_reserve_blocks(const struct xfs_pieces *pieces, struct xfs_reservation *reservation)
+{
+	u64 blocks = count_map_blocks(pieces, 0).allocated +
+		     count_map_blocks(pieces, 1).allocated;
+
+	*reservation = (struct xfs_reservation) {
+		.map_blocks	= blocks,
+		.blocks		= blocks,
+	};
+	return blocks > INT_MAX ? -E2BIG : 0;
+}
+
 /*
- * -E2BIG where @pieces do not fit into one transaction.
+ * -E2BIG where @pieces do not fit into one transaction; after xfs_reserve_blocks().
  *
  * XFS lets a transaction go on when there is room for its size again, and moves the log's
  * tail past its intents only afterwards: so that has to be small beside the log, an
  * eighth of it, which is also what a log's buffer collects before it is written.  All
- * that the intents log takes a quarter at the most.  ILOCK of both inodes.
+ * that the intents log takes a quarter at the most.
  *
- * A piece whose reverse mappings may change in place counts with an intent nevertheless:
- * whether they can shows when the log is reserved already.
+ * A piece whose reverse mappings may change in place has no intent; that they can shows
+ * in the transaction, and the plan is made anew where it was wrong.  The blocks whose
+ * records are replaced may have been measured (@measured); else they count whole, and those of
+ * the rmapbts as one for each record, which the transaction looks at again.
  */
-int xfs_reserve_pieces(const struct xfs_pieces *pieces,
-		       struct xfs_reservation *reservation)
+int xfs_reserve_log(const struct xfs_pieces *pieces, const struct xfs_perag *pag,
+		    const struct xfs_measure *measured, struct xfs_reservation *reservation)
 {
 	struct xfs_mount *mp = pieces->ip[0]->i_mount;
 	struct map_blocks map[2] = {
 		count_map_blocks(pieces, 0), count_map_blocks(pieces, 1),
 	};
-	u64 touched = map[0].touched + map[1].touched;
-	u64 allocated = map[0].allocated + map[1].allocated;
-	u64 intents = count_rmap_intents(pieces) +
-		      DIV_ROUND_UP_ULL(touched, FREES_AN_INTENT) + 2;
-	u64 common = xfs_inode_log_bytes(mp) + DQUOT_BYTES + intents * INTENT_BYTES;
-	u64 t1 = buffers(mp, touched + count_rmap_blocks(mp, pieces)) +
-		 allocations(mp, allocated);
-	u64 t2 = rmap_updates(mp);
-	u64 t3 = allocations(mp, min_t(u64, FREES_AN_INTENT, touched));
+	u64 changed = map[0].changed + map[1].changed;
+	u64 freed = map[0].freed + map[1].freed;
+	u64 allocated = reservation->map_blocks;
+	u64 by_intents = xfs_has_rmapbt(mp) ? pieces->count - pieces->rmaps_in_place : 0;
+	u64 intents = DIV_ROUND_UP_ULL(by_intents, PIECES_AN_INTENT);
+	u64 replaced = buffers(mp, map[0].replaced + map[1].replaced);
+	u64 common, t1, t2, t3;
 
-	*reservation = (struct xfs_reservation) {
-		.log_bytes	= common + max3(t1, t2, t3),
-		.log_limit	= log_bytes(mp) / 8,
-		.map_blocks	= allocated,
-		.blocks		= allocated,
-	};
-	if (chain_bytes(mp, count_rmap_intents(pieces)) > log_bytes(mp) / 4 ||
+	reservation->rmap_bytes = buffers(mp, 2 * pieces->rmaps_in_place);
+	if (measured) {
+		replaced = min(replaced, measured->map_bytes);
+		reservation->rmap_bytes = measured->rmap_bytes;
+	}
+	reservation->by_intents = by_intents;
+	reservation->ag_blocks = count_allocations(mp, pag, allocated);
+
+	common = xfs_fixed_log_bytes(mp) + intents * RMAP_INTENT_BYTES +
+		 DIV_ROUND_UP_ULL(freed, FREES_AN_INTENT) * FREE_INTENT_BYTES;
+	t1 = buffers(mp, changed + reservation->ag_blocks) + replaced +
+	     reservation->rmap_bytes + headers(mp, 1);
+	t2 = rmap_updates(mp, pieces, by_intents);
+	t3 = frees(mp, min_t(u64, FREES_AN_INTENT, freed));
+
+	reservation->log_bytes = common + max3(t1, t2, t3);
+	reservation->log_limit = log_size(mp) / 8;
+	if (chain_bytes(mp, intents) > log_size(mp) / 4 ||
 	    reservation->log_bytes > reservation->log_limit ||
-	    reservation->log_bytes > INT_MAX || reservation->blocks > INT_MAX)
+	    reservation->log_bytes > INT_MAX)
 		return -E2BIG;
 	return 0;
+}
+
+/*
+ * Whether what the reservation rests on is so in the transaction: no more pieces go by
+ * intents, rmapbts take no more of the log, nor do the trees of @pag, whose header is locked.
+ */
+bool xfs_reservation_holds(const struct xfs_reservation *reservation, struct xfs_mount *mp,
+			   const struct xfs_perag *pag, u64 by_intents, u64 rmap_bytes)
+{
+	return by_intents <= reservation->by_intents &&
+	       rmap_bytes <= reservation->rmap_bytes &&
+	       count_allocations(mp, pag, reservation->map_blocks) <= reservation->ag_blocks;
 }
 
 /*

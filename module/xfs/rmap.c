@@ -35,21 +35,11 @@
  */
 #include <linux/mm.h>
 #include <linux/notifier.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/sort.h>
 
 #include "rmap.h"
-
-/* The place of a block: its AG, and which it is there. */
-static xfs_agnumber_t ag_of(const struct xfs_mount *mp, u64 block)
-{
-	return block >> mp->m_sb.sb_agblklog;
-}
-
-static xfs_agblock_t block_in_ag(const struct xfs_mount *mp, u64 block)
-{
-	return block & (BIT_ULL(mp->m_sb.sb_agblklog) - 1);
-}
 
 /* One of the two reverse mappings of a piece. */
 struct xfs_rmap_change {
@@ -116,13 +106,14 @@ xfs_agnumber_t xfs_rmap_last_ag(const struct xfs_exchange *exchange)
 {
 	u64 count = exchange->rmap_count;
 
-	return count ? ag_of(exchange->mp, exchange->rmaps[count - 1].block) : 0;
+	return count ? xfs_ag_of(exchange->mp, exchange->rmaps[count - 1].block) : 0;
 }
 
 /* --- in the transaction: ILOCK of both inodes ------------------------------------- */
 
-static int lock_ag(const struct xfs_exchange *exchange, struct xfs_trans *tp,
-		   xfs_agnumber_t agno)
+/* Until the transaction is committed.  In ascending order, as everywhere in XFS. */
+int xfs_rmap_lock_ag(const struct xfs_exchange *exchange, struct xfs_trans *tp,
+		     xfs_agnumber_t agno)
 {
 	struct xfs_perag *pag = xfs_perag_get(exchange->mp, agno);
 	struct xfs_buf *agf;
@@ -147,10 +138,10 @@ int xfs_rmap_lock_ags(const struct xfs_exchange *exchange, struct xfs_trans *tp)
 	for (i = 0; i < exchange->rmap_count; i++) {
 		int error;
 
-		agno = ag_of(exchange->mp, exchange->rmaps[i].block);
+		agno = xfs_ag_of(exchange->mp, exchange->rmaps[i].block);
 		if (agno == last)
 			continue;
-		error = lock_ag(exchange, tp, agno);
+		error = xfs_rmap_lock_ag(exchange, tp, agno);
 		if (error)
 			return error;
 		last = agno;
@@ -182,7 +173,7 @@ static struct xfs_rmap_irec rmap_of(const struct xfs_exchange *exchange,
 	int owner = after ? !side : side;
 
 	return (struct xfs_rmap_irec) {
-		.rm_startblock	= block_in_ag(exchange->mp, mapping->block),
+		.rm_startblock	= xfs_block_in_ag(exchange->mp, mapping->block),
 		.rm_blockcount	= piece->length,
 		.rm_owner	= exchange->pieces.ip[owner]->i_ino,
 		.rm_offset	= piece->offset[owner],
@@ -190,26 +181,15 @@ static struct xfs_rmap_irec rmap_of(const struct xfs_exchange *exchange,
 	};
 }
 
-/*
- * A cursor in the tree of one AG after the other, whose headers are locked.  From one record
- * to the next of an AG it keeps the blocks that both are below.
- */
-struct walk {
-	const struct xfs_exchange	*exchange;
-	struct xfs_trans		*tp;
-	xfs_agnumber_t			agno;
-	bool				listened_to;
-	struct xfs_btree_cur		*cursor;	/* of @agno's, or NULL */
-};
-
-static void leave_ag(struct walk *walk, int error)
+void xfs_rmap_leave_ag(struct xfs_rmap_walk *walk, int error)
 {
 	if (walk->cursor)
 		xfs_btree_del_cursor(walk->cursor, error);
 	walk->cursor = NULL;
 }
 
-static int enter_ag(struct walk *walk, xfs_agnumber_t agno)
+/* Locks the AG's header if it is not locked. */
+int xfs_rmap_enter_ag(struct xfs_rmap_walk *walk, xfs_agnumber_t agno)
 {
 	struct xfs_mount *mp = walk->exchange->mp;
 	struct xfs_perag *pag;
@@ -218,7 +198,7 @@ static int enter_ag(struct walk *walk, xfs_agnumber_t agno)
 
 	if (walk->cursor && walk->agno == agno)
 		return 0;
-	leave_ag(walk, 0);
+	xfs_rmap_leave_ag(walk, 0);
 	pag = xfs_perag_get(mp, agno);
 	if (!pag)
 		return -EUCLEAN;
@@ -233,13 +213,16 @@ static int enter_ag(struct walk *walk, xfs_agnumber_t agno)
 }
 
 /* What is done with the record of @side of a piece, with the cursor in its AG's tree. */
-typedef int visit_function(struct walk *walk, struct xfs_piece *piece, int side);
+typedef int visit_function(struct xfs_rmap_walk *walk, struct xfs_piece *piece, int side);
 
-/* All records of the pieces that change in place, as far as is known by then. */
+/*
+ * All records of the pieces that change in place, as far as is known by then.  *@log_bytes:
+ * of the log, that changing those which are exact takes.
+ */
 static int visit_all(const struct xfs_exchange *exchange, struct xfs_trans *tp,
-		     visit_function *visit)
+		     visit_function *visit, u64 *log_bytes)
 {
-	struct walk walk = { .exchange = exchange, .tp = tp };
+	struct xfs_rmap_walk walk = { .exchange = exchange, .tp = tp };
 	int error = 0;
 	u64 i;
 
@@ -249,10 +232,12 @@ static int visit_all(const struct xfs_exchange *exchange, struct xfs_trans *tp,
 
 		if (!piece->rmaps_in_place)
 			continue;
-		error = enter_ag(&walk, ag_of(exchange->mp, rmap->block)) ?:
+		cond_resched();
+		error = xfs_rmap_enter_ag(&walk, xfs_ag_of(exchange->mp, rmap->block)) ?:
 			visit(&walk, piece, rmap->side);
 	}
-	leave_ag(&walk, error);
+	xfs_rmap_leave_ag(&walk, error);
+	*log_bytes = walk.measure.bytes;
 	return error;
 }
 
@@ -313,18 +298,26 @@ static int look_beside(struct xfs_btree_cur *cursor, const struct xfs_rmap_irec 
 	return error;
 }
 
-/* Leaves the piece to intents where its record is not one that may change.  Errors of I/O. */
-static int check(struct walk *walk, struct xfs_piece *piece, int side)
+/*
+ * Leaves the piece to intents where its record is not one that may change.  Errors of I/O;
+ * -EINTR where the caller is being killed.
+ */
+static int check(struct xfs_rmap_walk *walk, struct xfs_piece *piece, int side)
 {
 	const struct xfs_rmap_irec old = rmap_of(walk->exchange, piece, side, false);
 	const struct xfs_rmap_irec new = rmap_of(walk->exchange, piece, side, true);
 	bool exact = false, touched = false;
 	int error = 0;
 
+	if (fatal_signal_pending(current))
+		return -EINTR;
 	if (!walk->listened_to)
 		error = look_up(walk->cursor, &old, &exact);
-	if (!error && exact)
-		error = look_beside(walk->cursor, &old, &new, &touched);
+	if (error || !exact)
+		goto out;
+	xfs_measure_record(&walk->measure, walk->cursor);
+	error = look_beside(walk->cursor, &old, &new, &touched);
+out:
 	piece->rmaps_in_place = exact && !touched;
 	return error;
 }
@@ -332,46 +325,60 @@ static int check(struct walk *walk, struct xfs_piece *piece, int side)
 /*
  * Finds out for which of the pieces that the plan has thought of the rmapbt's records can
  * change in place; the others go by intents.  Nothing has changed so far, and after an error
- * nothing does.  The AGs are locked.
+ * nothing does.  The AGs are locked.  *@log_bytes: of the log, that the change takes.
  */
-int xfs_rmap_check_all(struct xfs_exchange *exchange, struct xfs_trans *tp)
+int xfs_rmap_check_all(struct xfs_exchange *exchange, struct xfs_trans *tp,
+		       u64 *log_bytes)
 {
 	struct xfs_pieces *pieces = &exchange->pieces;
 	int error;
 	u64 i;
 
+	*log_bytes = 0;
 	if (!pieces->rmaps_in_place)
 		return 0;
-	error = visit_all(exchange, tp, check);
+	error = visit_all(exchange, tp, check, log_bytes);
 	pieces->rmaps_in_place = 0;
 	for (i = 0; i < pieces->count; i++)
 		pieces->rmaps_in_place += pieces->piece[i].rmaps_in_place;
 	return error;
 }
 
-static int change(struct walk *walk, struct xfs_piece *piece, int side)
+/* Overwrites the record that the cursor is on, in its place. */
+int xfs_rmap_update(struct xfs_rmap_walk *walk, const struct xfs_rmap_irec *new)
+{
+	u64 offset = new->rm_offset;
+	union xfs_btree_rec record = { .rmap = {
+		.rm_startblock	= cpu_to_be32(new->rm_startblock),
+		.rm_blockcount	= cpu_to_be32(new->rm_blockcount),
+		.rm_owner	= cpu_to_be64(new->rm_owner),
+	} };
+
+	if (new->rm_flags & XFS_RMAP_UNWRITTEN)
+		offset |= XFS_RMAP_OFF_UNWRITTEN;
+	if (new->rm_flags & XFS_RMAP_BMBT_BLOCK)
+		offset |= XFS_RMAP_OFF_BMBT_BLOCK;
+	record.rmap.rm_offset = cpu_to_be64(offset);
+	return xfs_btree_update(walk->cursor, &record);
+}
+
+static int change(struct xfs_rmap_walk *walk, struct xfs_piece *piece, int side)
 {
 	const struct xfs_rmap_irec old = rmap_of(walk->exchange, piece, side, false);
 	const struct xfs_rmap_irec new = rmap_of(walk->exchange, piece, side, true);
-	union xfs_btree_rec record = { .rmap = {
-		.rm_startblock	= cpu_to_be32(new.rm_startblock),
-		.rm_blockcount	= cpu_to_be32(new.rm_blockcount),
-		.rm_owner	= cpu_to_be64(new.rm_owner),
-		.rm_offset	= cpu_to_be64(new.rm_offset |
-					      (new.rm_flags ?
-					       XFS_RMAP_OFF_UNWRITTEN : 0)),
-	} };
 	bool found;
 	int error;
 
 	error = look_up(walk->cursor, &old, &found);
 	if (!error && !found)
 		error = -EUCLEAN;
-	return error ?: xfs_btree_update(walk->cursor, &record);
+	return error ?: xfs_rmap_update(walk, &new);
 }
 
 /* Gives the blocks that xfs_rmap_check_all() has found their new owners. */
 int xfs_rmap_change_all(const struct xfs_exchange *exchange, struct xfs_trans *tp)
 {
-	return visit_all(exchange, tp, change);
+	u64 log_bytes;
+
+	return visit_all(exchange, tp, change, &log_bytes);
 }

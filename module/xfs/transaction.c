@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The exchange of the pieces of two files in one transaction of XFS's.
+ * The exchange of two files in one transaction of XFS's: whole ones by their data forks, where
+ * that can be (forks.c), else the pieces of two ranges.
  *
  * First all that can fail without a change: memory, the log, space, quota, the number of
- * extents.  Then both inodes' times, sizes and counts and, piece by piece:
+ * extents, a caller who is being killed.  Then both inodes' times, sizes and counts and,
+ * piece by piece:
  *
  *	unmap the piece of both files
  *	map the other's blocks into each; a hole stays one, unwritten stays unwritten
@@ -27,10 +29,12 @@
  * what is going to move is in the page cache.
  */
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 
 #include "../trace.h"
-#include "rmap.h"
 #include "exchange.h"
+#include "forks.h"
+#include "rmap.h"
 
 static struct xfs_inode *inode_of(const struct xfs_exchange *exchange, int side)
 {
@@ -53,38 +57,171 @@ void xfs_exchange_unlock_maps(const struct xfs_exchange *exchange)
 		xfs_iunlock(inode_of(exchange, 1), XFS_ILOCK_EXCL);
 }
 
-/* -E2BIG; less of the log is enough where no reverse mapping changes in place. */
-static int reserve(struct xfs_exchange *exchange)
+/* What @side has for a piece before the exchange, or after it (@new). */
+static struct xfs_bmbt_irec record_of(const struct xfs_piece *piece, int side,
+				      bool new)
 {
-	struct xfs_pieces *pieces = &exchange->pieces;
-	int error = xfs_reserve_pieces(pieces, &exchange->reservation);
+	const struct xfs_mapping mapping = new ? new_mapping(piece, side) :
+						 piece->old[side];
 
-	if (error != -E2BIG || !pieces->rmaps_in_place)
-		return error;
-	xfs_rmap_forget(exchange);
-	return xfs_reserve_pieces(pieces, &exchange->reservation);
+	return (struct xfs_bmbt_irec) {
+		.br_startoff	= piece->offset[side],
+		.br_startblock	= mapping.block,
+		.br_blockcount	= piece->length,
+		.br_state	= mapping.unwritten ? XFS_EXT_UNWRITTEN :
+						      XFS_EXT_NORM,
+	};
 }
 
-static int make_plan(struct xfs_exchange *exchange)
+/* Blocks of the map of @side whose records are replaced; its ILOCK. */
+static int measure_map(struct xfs_exchange *exchange, int side, u64 *bytes)
 {
-	struct xfs_pieces *pieces = &exchange->pieces;
+	const struct xfs_pieces *pieces = &exchange->pieces;
+	struct xfs_inode *ip = inode_of(exchange, side);
+	struct xfs_walk_measure measure = { };
+	struct xfs_btree_cur *cursor;
+	int error = 0, found;
+	u64 i;
+
+	if (!pieces->replaced[side] || ip->i_df.if_format != XFS_DINODE_FMT_BTREE)
+		return 0;
+	cursor = xfs_bmbt_init_cursor(exchange->mp, NULL, ip, XFS_DATA_FORK);
+	for (i = 0; i < pieces->count && !error; i++) {
+		const struct xfs_piece *piece = &pieces->piece[i];
+
+		if (!has_side(piece, side) || !is_replaced(piece, side))
+			continue;
+		cond_resched();
+		cursor->bc_rec.b = record_of(piece, side, false);
+		error = xfs_btree_lookup(cursor, XFS_LOOKUP_EQi, &found);
+		if (!error)
+			xfs_measure_record(&measure, cursor);
+	}
+	xfs_btree_del_cursor(cursor, error);
+	*bytes += measure.bytes;
+	return error;
+}
+
+static int measure_maps(struct xfs_exchange *exchange, struct xfs_measure *measure)
+{
 	unsigned int nofs;
 	int error;
 
 	xfs_exchange_lock_maps(exchange);
 	nofs = memalloc_nofs_save();
+	error = xfs_pieces_are_stale(&exchange->pieces) ? -EAGAIN :
+		measure_map(exchange, 0, &measure->map_bytes) ?:
+		measure_map(exchange, 1, &measure->map_bytes);
+	memalloc_nofs_restore(nofs);
+	xfs_exchange_unlock_maps(exchange);
+	return error;
+}
+
+/*
+ * Looks at the rmapbts, for which pieces they can change in place, and what that takes.
+ * Others use these trees too, so a plan has to spare for what they mark until it is carried
+ * out: twice as much for each that has not been enough.
+ */
+static int measure_rmaps(struct xfs_exchange *exchange, struct xfs_measure *measure)
+{
+	struct xfs_trans *tp;
+	int error;
+
+	if (!exchange->pieces.rmaps_in_place)
+		return 0;
+	error = xfs_trans_alloc_empty(exchange->mp, &tp);
+	if (error)
+		return error;
+	error = xfs_rmap_lock_ags(exchange, tp) ?:
+		xfs_rmap_check_all(exchange, tp, &measure->rmap_bytes);
+	xfs_trans_cancel(tp);
+	measure->rmap_bytes += xfs_spare_log_bytes(exchange, measure->rmap_bytes);
+	return error;
+}
+
+/* Where less than this is reserved a closer look is not worth it: a page's exchange. */
+#define LITTLE_LOG	(64 * 1024)
+
+/*
+ * -E2BIG; less of the log is enough where no reverse mapping changes in place.  -EAGAIN:
+ * a map has changed.
+ */
+static int reserve_log(struct xfs_exchange *exchange)
+{
+	struct xfs_pieces *pieces = &exchange->pieces;
+	struct xfs_measure measure = { };
+	int error;
+
+	error = xfs_reserve_log(pieces, exchange->pag, NULL, &exchange->reservation);
+	if (!exchange->short_of_log && exchange->reservation.log_bytes <= LITTLE_LOG)
+		return error;
+	error = measure_maps(exchange, &measure) ?:
+		measure_rmaps(exchange, &measure);
+	if (error)
+		return error;
+	error = xfs_reserve_log(pieces, exchange->pag, &measure, &exchange->reservation);
+	if (error != -E2BIG || !pieces->rmaps_in_place)
+		return error;
+	xfs_rmap_forget(exchange);
+	measure.rmap_bytes = 0;
+	return xfs_reserve_log(pieces, exchange->pag, &measure, &exchange->reservation);
+}
+
+static void trace_plan(const struct xfs_exchange *exchange, u64 pieces, u64 rmaps, int error)
+{
+	trace_exchrange_xfs_plan(exchange->request, pieces, exchange->pieces.replaced[0],
+				 exchange->pieces.replaced[1], rmaps,
+				 exchange->reservation.log_bytes,
+				 exchange->reservation.log_limit,
+				 exchange->reservation.blocks,
+				 exchange->forks.chosen, error);
+}
+
+/* Records whose reverse mappings change in place, where there are any. */
+static u64 fork_rmaps(const struct xfs_exchange *exchange)
+{
+	return exchange->forks.rmap_count ? exchange->forks.records : 0;
+}
+
+static int plan_pieces(struct xfs_exchange *exchange)
+{
+	struct xfs_pieces *pieces = &exchange->pieces;
+	unsigned int nofs;
+	u64 rmaps;
+	int error;
+
+	xfs_exchange_lock_maps(exchange);
+	nofs = memalloc_nofs_save();
 	error = xfs_collect_pieces(pieces, xfs_piece_limit(exchange->mp)) ?:
-		reserve(exchange);
+		xfs_reserve_blocks(pieces, &exchange->reservation);
 	memalloc_nofs_restore(nofs);
 	xfs_exchange_unlock_maps(exchange);
 	if (!error)
 		error = xfs_exchange_choose_ags(exchange);
-	trace_exchrange_xfs_plan(exchange->request, pieces->count,
-				 pieces->replaced[0], pieces->replaced[1],
-				 pieces->rmaps_in_place,
-				 exchange->reservation.log_bytes,
-				 exchange->reservation.log_limit,
-				 exchange->reservation.blocks, error);
+	rmaps = pieces->rmaps_in_place;
+	if (!error)
+		error = reserve_log(exchange);
+	trace_plan(exchange, pieces->count, rmaps, error);
+	return error;
+}
+
+/* -EOPNOTSUPP, -E2BIG: pieces may do. */
+static int plan_forks(struct xfs_exchange *exchange)
+{
+	unsigned int nofs;
+	int error;
+
+	if (!xfs_forks_are_meant(exchange))
+		return -EOPNOTSUPP;
+	xfs_exchange_lock_maps(exchange);
+	nofs = memalloc_nofs_save();
+	error = xfs_forks_collect(exchange);
+	memalloc_nofs_restore(nofs);
+	xfs_exchange_unlock_maps(exchange);
+	if (!error)
+		error = xfs_forks_reserve(exchange);
+	if (error != -EOPNOTSUPP)
+		trace_plan(exchange, exchange->forks.records, fork_rmaps(exchange), error);
 	return error;
 }
 
@@ -93,15 +230,12 @@ void xfs_exchange_finish(struct xfs_exchange *exchange)
 {
 	xfs_exchange_forget_ag(exchange);
 	xfs_rmap_forget(exchange);
+	xfs_forks_forget(exchange);
 	xfs_free_pieces(&exchange->pieces);
 }
 
-/*
- * Finds out what there is to do, and what it takes; xfs_exchange_finish() drops that
- * again, after an error too.  The members up to the pieces' range are set.  -E2BIG,
- * -ENOSPC, -ENOMEM, -EAGAIN for a delayed allocation; errors of reading a map.
- */
-int xfs_exchange_plan(struct xfs_exchange *exchange)
+/* Nothing is planned, of the same range. */
+static void begin_plan(struct xfs_exchange *exchange)
 {
 	struct xfs_pieces range = exchange->pieces;
 
@@ -114,7 +248,24 @@ int xfs_exchange_plan(struct xfs_exchange *exchange)
 		.skips_delayed	= range.skips_delayed,
 		.cut_from	= range.cut_from,
 	};
-	return make_plan(exchange);
+}
+
+/*
+ * Finds out what there is to do, and what it takes; xfs_exchange_finish() drops that
+ * again, after an error too.  The members up to the pieces' range are set.  -E2BIG,
+ * -ENOSPC, -ENOMEM, -EAGAIN for a delayed allocation or a map that changes, -EINTR; errors of
+ * reading a map.
+ */
+int xfs_exchange_plan(struct xfs_exchange *exchange)
+{
+	int error;
+
+	begin_plan(exchange);
+	error = plan_forks(exchange);
+	if (error != -EOPNOTSUPP && error != -E2BIG)
+		return error;
+	begin_plan(exchange);
+	return plan_pieces(exchange);
 }
 
 /* --- in the transaction: ILOCK of both inodes, which are joined to it ------------- */
@@ -178,6 +329,8 @@ static int extend_counts(const struct xfs_exchange *exchange,
 	const u64 *inserts = exchange->pieces.inserts;
 	int i, error;
 
+	if (exchange->forks.chosen)
+		return 0;
 	for (i = 0; i < 2; i++) {
 		error = xfs_iext_count_extend(tp, inode_of(exchange, i),
 					      XFS_DATA_FORK, inserts[i] + 1);
@@ -187,30 +340,36 @@ static int extend_counts(const struct xfs_exchange *exchange,
 	return 0;
 }
 
+/* -EAGAIN where the plan has reserved less than is needed now. */
+static int check_reservation(struct xfs_exchange *exchange, u64 rmap_bytes)
+{
+	const struct xfs_pieces *pieces = &exchange->pieces;
+	u64 by_intents = pieces->count - pieces->rmaps_in_place;
+
+	if (!xfs_has_rmapbt(exchange->mp))
+		by_intents = 0;
+	if (xfs_reservation_holds(&exchange->reservation, exchange->mp, exchange->pag,
+				  by_intents, rmap_bytes))
+		return 0;
+	exchange->short_of_log++;
+	return -EAGAIN;
+}
+
+/* The last that ends for a caller who is being killed: -EINTR. */
 static int prepare(struct xfs_exchange *exchange, struct xfs_trans *tp)
 {
+	u64 rmap_bytes = 0;
+
 	if (xfs_pieces_are_stale(&exchange->pieces))
 		return -EAGAIN;
+	if (exchange->forks.chosen)
+		return reserve_quota(exchange, tp) ?: xfs_forks_prepare(exchange, tp);
 	return reserve_quota(exchange, tp) ?:
 	       xfs_rmap_lock_ags(exchange, tp) ?:
 	       xfs_exchange_lock_ag(exchange, tp) ?:
-	       xfs_rmap_check_all(exchange, tp);
-}
-
-/* What @side has for a piece before the exchange, or after it (@new). */
-static struct xfs_bmbt_irec record_of(const struct xfs_piece *piece, int side,
-				      bool new)
-{
-	const struct xfs_mapping mapping = new ? new_mapping(piece, side) :
-						 piece->old[side];
-
-	return (struct xfs_bmbt_irec) {
-		.br_startoff	= piece->offset[side],
-		.br_startblock	= mapping.block,
-		.br_blockcount	= piece->length,
-		.br_state	= mapping.unwritten ? XFS_EXT_UNWRITTEN :
-						      XFS_EXT_NORM,
-	};
+	       xfs_rmap_check_all(exchange, tp, &rmap_bytes) ?:
+	       check_reservation(exchange, rmap_bytes) ?:
+	       (fatal_signal_pending(current) ? -EINTR : 0);
 }
 
 /* What a replaced record still maps belongs to the file no more. */
@@ -344,6 +503,7 @@ static int exchange_all(struct xfs_exchange *exchange, struct xfs_trans *tp)
 	for (i = 0; i < pieces->count && !error; i++) {
 		const struct xfs_piece *piece = &pieces->piece[i];
 
+		cond_resched();
 		if (has_rmapbt && !piece->rmaps_in_place) {
 			if (deferred && deferred % PIECES_AN_INTENT == 0)
 				xfs_defer_add_barrier(tp);
@@ -418,12 +578,27 @@ static void change_inodes(const struct xfs_exchange *exchange,
 	}
 }
 
-/* Bytes of the log that @tp takes as it is, as XFS itself counts them. */
+/* Bytes of the intents that @tp will log: they are made when it is committed. */
+static u64 count_intent_bytes(const struct xfs_exchange *exchange, struct xfs_trans *tp)
+{
+	unsigned int extent = xfs_has_rmapbt(exchange->mp) ? XFS_MAP_EXTENT_SIZE :
+							     XFS_EXTENT_SIZE;
+	const struct xfs_defer_pending *pending;
+	u64 bytes = 0;
+
+	list_for_each_entry(pending, &tp->t_dfops, dfp_list)
+		if (pending->dfp_count)
+			bytes += XFS_INTENT_HEADER_SIZE + XLOG_OP_HEADER_BYTES +
+				 pending->dfp_count * extent;
+	return bytes;
+}
+
+/* Bytes of the log that @tp takes as it is. */
 static u64 count_log_bytes(const struct xfs_exchange *exchange,
 			   struct xfs_trans *tp)
 {
 	struct xfs_log_item *item;
-	u64 bytes = xfs_inode_log_bytes(exchange->mp);
+	u64 bytes = xfs_inode_log_bytes(exchange->mp) + count_intent_bytes(exchange, tp);
 
 	list_for_each_entry(item, &tp->t_items, li_trans) {
 		int regions = 0, size = 0;
@@ -432,7 +607,11 @@ static u64 count_log_bytes(const struct xfs_exchange *exchange,
 		    item->li_type == XFS_LI_INODE)
 			continue;
 		item->li_ops->iop_size(item, &regions, &size);
-		bytes += size + regions * XLOG_OP_HEADER_BYTES;
+		if (item->li_type == XFS_LI_BUF)
+			bytes += xfs_measure_item(container_of(item, struct xfs_buf_log_item,
+							       bli_item), regions);
+		else
+			bytes += size + regions * XLOG_OP_HEADER_BYTES;
 	}
 	return bytes;
 }
@@ -442,13 +621,17 @@ static int change(struct xfs_exchange *exchange, struct xfs_trans *tp)
 	int error;
 
 	change_inodes(exchange, tp);
-	error = xfs_rmap_change_all(exchange, tp) ?: exchange_all(exchange, tp);
+	if (exchange->forks.chosen)
+		error = xfs_forks_change(exchange, tp);
+	else
+		error = xfs_rmap_change_all(exchange, tp) ?: exchange_all(exchange, tp);
 	if (trace_exchrange_xfs_transaction_enabled())
 		trace_exchrange_xfs_transaction(exchange->request,
 						exchange->reservation.log_bytes,
 						count_log_bytes(exchange, tp),
 						exchange->reservation.blocks,
 						tp->t_blk_res_used,
+						exchange->forks.chosen ? fork_rmaps(exchange) :
 						exchange->pieces.rmaps_in_place,
 						error);
 	return error;
@@ -466,10 +649,11 @@ void xfs_exchange_set_sizes(const struct xfs_exchange *exchange)
 static int alloc_transaction(const struct xfs_exchange *exchange,
 			     struct xfs_trans **tp)
 {
+	/* Forks defer nothing. */
 	struct xfs_trans_res reservation = {
 		.tr_logres	= exchange->reservation.log_bytes,
-		.tr_logcount	= 2,
-		.tr_logflags	= XFS_TRANS_PERM_LOG_RES,
+		.tr_logcount	= exchange->forks.chosen ? 1 : 2,
+		.tr_logflags	= exchange->forks.chosen ? 0 : XFS_TRANS_PERM_LOG_RES,
 	};
 
 	return xfs_trans_alloc(exchange->mp, &reservation,
@@ -479,7 +663,7 @@ static int alloc_transaction(const struct xfs_exchange *exchange,
 
 /*
  * The exchange, after xfs_exchange_plan().  0 in a dry run where it could be done.
- * -EAGAIN: the plan does not hold any more.  That, -ENOSPC, -EDQUOT, -EFBIG, and nothing
+ * -EAGAIN: the plan does not hold any more.  That, -ENOSPC, -EDQUOT, -EFBIG, -EINTR, and nothing
  * has changed; another error, and the file system is shut down.
  */
 int xfs_exchange_pieces(struct xfs_exchange *exchange)
@@ -497,6 +681,7 @@ int xfs_exchange_pieces(struct xfs_exchange *exchange)
 
 	error = prepare(exchange, tp);
 	if (!error && exchange->dry_run) {
+		xfs_forks_release(exchange);
 		xfs_trans_cancel(tp);
 		goto out_unlock;
 	}
