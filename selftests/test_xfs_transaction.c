@@ -16,6 +16,7 @@
 #include <sys/ioctl.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -29,6 +30,7 @@ struct use {
 	uint64_t	rmaps, rmaps_in_place;	/* that might change so, and that did */
 	uint64_t	log_bytes, log_used;
 	uint64_t	blocks, blocks_used;
+	int		forks;			/* whole data forks changed places */
 };
 
 static struct use parse(const char *trace)
@@ -43,6 +45,11 @@ static struct use parse(const char *trace)
 				&use.pieces), 1);
 	assert_int_equal(sscanf(strstr(plan, " rmaps "), " rmaps %" SCNu64,
 				&use.rmaps), 1);
+	/* Of the last plan: what was not to be had by forks goes by pieces. */
+	for (; plan; plan = strstr(plan + 1, "exchrange_xfs_plan:")) {
+		assert_non_null(strstr(plan, " forks "));
+		assert_int_equal(sscanf(strstr(plan, " forks "), " forks %d", &use.forks), 1);
+	}
 	assert_int_equal(sscanf(strstr(done, " rmaps_in_place "),
 				" rmaps_in_place %" SCNu64, &use.rmaps_in_place), 1);
 	assert_int_equal(sscanf(strstr(done, " log "),
@@ -67,20 +74,31 @@ static struct use exchange_traced(const struct exchrange_range *range)
 	return use;
 }
 
-/* Every second block of a file, from its first on. */
-static int make_comb(const char *name, unsigned int teeth, unsigned int seed)
+#define MOST_OF_A_TOOTH	4
+
+/* Of every @stride blocks of a file @width, from the block @first of these on. */
+static int make_teeth(const char *name, unsigned int teeth, unsigned int seed,
+		      unsigned int stride, unsigned int first, unsigned int width)
 {
 	static const struct file_spec empty = { SHAPE_PLAIN, 0 };
-	uint8_t bytes[BLOCK];
+	uint8_t bytes[MOST_OF_A_TOOTH * BLOCK];
 	int fd = make_file(name, empty, seed);
 	unsigned int i;
 
 	memset(bytes, seed, sizeof(bytes));
-	assert_int_equal(ftruncate(fd, 2ull * teeth * BLOCK), 0);
+	assert_int_equal(ftruncate(fd, (uint64_t)stride * teeth * BLOCK), 0);
 	for (i = 0; i < teeth; i++)
-		assert_int_equal(pwrite(fd, bytes, BLOCK, 2ull * i * BLOCK), BLOCK);
+		assert_int_equal(pwrite(fd, bytes, width * BLOCK,
+					((uint64_t)stride * i + first) * BLOCK),
+				 width * BLOCK);
 	assert_int_equal(fsync(fd), 0);
 	return fd;
+}
+
+/* Every second block of a file, from its first on. */
+static int make_comb(const char *name, unsigned int teeth, unsigned int seed)
+{
+	return make_teeth(name, teeth, seed, 2, 0, 1);
 }
 
 /* Of the pieces, whose reverse mappings change in place. */
@@ -99,6 +117,7 @@ static const struct row {
 	enum in_place		in_place;
 	bool			two_ags;	/* the files' blocks are in two AGs */
 	bool			cloned;		/* file2, before */
+	bool			part;		/* all but the first block of both */
 } rows[] = {
 	{ "whole files of an extent",
 	  { { SHAPE_PLAIN, 64 * BLOCK }, { SHAPE_PLAIN, 64 * BLOCK } },
@@ -109,22 +128,42 @@ static const struct row {
 	{ "a file that was cloned",
 	  { { SHAPE_PLAIN, 64 * BLOCK }, { SHAPE_PLAIN, 64 * BLOCK } },
 	  0, EXCHRANGE_TO_EOF, NONE, .cloned = true },
+	{ "1,000 extents, whole",
+	  { { SHAPE_SCATTERED, 1000 * BLOCK }, { SHAPE_SCATTERED, 1000 * BLOCK } },
+	  0, EXCHRANGE_TO_EOF, ALL },
+	{ "1,000 extents, whole, in two AGs",
+	  { { SHAPE_SCATTERED, 1000 * BLOCK }, { SHAPE_SCATTERED, 1000 * BLOCK } },
+	  0, EXCHRANGE_TO_EOF, ALL, .two_ags = true },
+	{ "1,000 extents with one, whole",
+	  { { SHAPE_SCATTERED, 1000 * BLOCK }, { SHAPE_PLAIN, 1000 * BLOCK } },
+	  0, EXCHRANGE_TO_EOF, ALL },
+	{ "1,000 extents with a hole and preallocation, whole",
+	  { { SHAPE_SCATTERED, 1000 * BLOCK }, { SHAPE_PREALLOCATED, 500 * BLOCK } },
+	  0, EXCHRANGE_TO_EOF, ALL },
 	{ "1,000 extents with others",
 	  { { SHAPE_SCATTERED, 1000 * BLOCK }, { SHAPE_SCATTERED, 1000 * BLOCK } },
-	  0, EXCHRANGE_TO_EOF, MOST },
+	  0, EXCHRANGE_TO_EOF, MOST, .part = true },
 	{ "1,000 extents with others, in two AGs",
 	  { { SHAPE_SCATTERED, 1000 * BLOCK }, { SHAPE_SCATTERED, 1000 * BLOCK } },
-	  0, EXCHRANGE_TO_EOF, MOST, .two_ags = true },
+	  0, EXCHRANGE_TO_EOF, MOST, .two_ags = true, .part = true },
 	{ "1,000 extents with one",
 	  { { SHAPE_SCATTERED, 1000 * BLOCK }, { SHAPE_PLAIN, 1000 * BLOCK } },
-	  0, EXCHRANGE_TO_EOF, NONE },
+	  0, EXCHRANGE_TO_EOF, NONE, .part = true },
 	{ "1,000 extents with a hole and preallocation",
 	  { { SHAPE_SCATTERED, 1000 * BLOCK }, { SHAPE_PREALLOCATED, 500 * BLOCK } },
-	  0, EXCHRANGE_TO_EOF, SOME },
+	  0, EXCHRANGE_TO_EOF, SOME, .part = true },
 	{ "16 pages out of one extent, and back to their neighbours",
 	  { { }, { SHAPE_PLAIN, 64 * BLOCK } }, 16, EXCHRANGE_FILE1_WRITTEN, NONE },
 	{ "400 pages out of one extent, and back to their neighbours",
 	  { { }, { SHAPE_PLAIN, 900 * BLOCK } }, 400, EXCHRANGE_FILE1_WRITTEN, NONE },
+	{ "a page out of 1,000 extents",
+	  { { }, { SHAPE_SCATTERED, 1000 * BLOCK } }, 1, EXCHRANGE_FILE1_WRITTEN, MOST },
+	{ "4 pages out of 1,000 extents",
+	  { { }, { SHAPE_SCATTERED, 1000 * BLOCK } }, 4, EXCHRANGE_FILE1_WRITTEN, MOST },
+	{ "16 pages out of 1,000 extents",
+	  { { }, { SHAPE_SCATTERED, 1000 * BLOCK } }, 16, EXCHRANGE_FILE1_WRITTEN, MOST },
+	{ "64 pages out of 1,000 extents",
+	  { { }, { SHAPE_SCATTERED, 1000 * BLOCK } }, 64, EXCHRANGE_FILE1_WRITTEN, MOST },
 	{ "400 pages out of 1,000 extents",
 	  { { }, { SHAPE_SCATTERED, 1000 * BLOCK } }, 400, EXCHRANGE_FILE1_WRITTEN,
 	  MOST },
@@ -149,6 +188,22 @@ static void assert_in_place(const struct use *use, enum in_place in_place)
 	}
 }
 
+/*
+ * What follows the transaction needs as much of the log, however small that is: the reverse
+ * mappings of two pieces (590 KiB), or sixteen blocks of a map that are freed (1,170 KiB).  XFS
+ * itself reserves twice 290 KiB for a truncation.
+ */
+#define NEXT_STEP	(1280 * 1024)
+
+/* Too much makes others wait for the log, or does not fit into it. */
+static void assert_little_more(const struct use *use)
+{
+	bool in_one = has_rmapbt() && use->rmaps_in_place == use->pieces;
+
+	if (in_one || use->log_bytes > NEXT_STEP)
+		assert_true(use->log_bytes <= 8 * use->log_used);
+}
+
 static void assert_inside(const struct use *use, const char *name)
 {
 	print_message("# %s: %" PRIu64 " pieces, %" PRIu64 " of %" PRIu64
@@ -159,6 +214,19 @@ static void assert_inside(const struct use *use, const char *name)
 	assert_true(use->pieces > 0);
 	assert_true(use->log_used > 0 && use->log_used <= use->log_bytes);
 	assert_true(use->blocks_used <= use->blocks);
+}
+
+/* Without the files. */
+static struct exchrange_range range_of(const struct row *row)
+{
+	uint64_t offset = row->part ? BLOCK : 0;
+
+	return (struct exchrange_range) {
+		.file1_offset	= offset,
+		.file2_offset	= offset,
+		.length		= 2ull * row->teeth * BLOCK,
+		.flags		= row->flags,
+	};
 }
 
 /* What XFS has in two directories it keeps apart. */
@@ -195,14 +263,18 @@ static unsigned int ag_of(int fd)
 	return ag;
 }
 
+/* Whole files do; clones where the owners of their blocks are in no rmapbt. */
+static bool goes_by_forks(const struct row *row)
+{
+	return row->flags == EXCHRANGE_TO_EOF && !row->part &&
+	       !(row->cloned && has_rmapbt());
+}
+
 /* Twice: the second time the pieces are records of their own. */
 static void test_row(void **state)
 {
 	const struct row *row = *state;
-	struct exchrange_range range = {
-		.length		= 2ull * row->teeth * BLOCK,
-		.flags		= row->flags,
-	};
+	struct exchrange_range range = range_of(row);
 	struct picture model[2], after[2];
 	struct use use;
 	int i, side;
@@ -215,10 +287,13 @@ static void test_row(void **state)
 	for (i = 0; i < 2; i++) {
 		use = exchange_traced(&range);
 		assert_inside(&use, row->name);
+		assert_little_more(&use);
 		assert_in_place(&use, row->in_place);
+		assert_int_equal(use.forks, goes_by_forks(row));
 		(row->flags & EXCHRANGE_FILE1_WRITTEN ? model_exchange_written :
 							model_exchange)
-			(&model[0], &model[1], 0, 0, range.length, row->flags);
+			(&model[0], &model[1], range.file1_offset, range.file2_offset,
+			 range.length, row->flags);
 		assert_int_equal(run("sync && echo 3 >/proc/sys/vm/drop_caches"), 0);
 		for (side = 0; side < 2; side++) {
 			after[side] = take_picture(side ? range.file2_fd : range.file1_fd);
@@ -316,10 +391,7 @@ static void fill_but(int free)
  */
 static void exchange_with_space_in(int ag, const struct row *row)
 {
-	struct exchrange_range range = {
-		.length		= 2ull * row->teeth * BLOCK,
-		.flags		= row->flags,
-	};
+	struct exchrange_range range = range_of(row);
 	struct use use;
 	int i, last;
 
@@ -351,7 +423,7 @@ static void test_space_in_one_ag(void **state)
 		  EXCHRANGE_FILE1_WRITTEN, NONE },
 		{ "scattered files of two sizes",
 		  { { SHAPE_SCATTERED, 1000 * BLOCK }, { SHAPE_PREALLOCATED, 500 * BLOCK } },
-		  0, EXCHRANGE_TO_EOF, SOME, .two_ags = true },
+		  0, EXCHRANGE_TO_EOF, SOME, .two_ags = true, .part = true },
 	};
 	unsigned int i, ag;
 
@@ -431,7 +503,7 @@ static void make_long_files(struct exchrange_range *range)
  */
 static void test_longer_reverse_mappings(void **state)
 {
-	struct exchrange_range range = { .flags = EXCHRANGE_TO_EOF };
+	struct exchrange_range range = { .length = 3ull * 1024 * 1024 * 1024 - 1024 };
 	struct use use;
 	int i;
 
@@ -440,6 +512,17 @@ static void test_longer_reverse_mappings(void **state)
 	if (!has_rmapbt() || run("modprobe loop"))
 		skip();
 	make_long_files(&range);
+	/* But that of a whole file gets another owner. */
+	for (i = 0; i < 2; i++) {
+		struct exchrange_range whole = range;
+
+		whole.length = 0;
+		whole.flags = EXCHRANGE_TO_EOF;
+		use = exchange_traced(&whole);
+		assert_inside(&use, "files of 3 GiB, whole");
+		assert_int_equal(use.forks, 1);
+		assert_int_equal(use.rmaps_in_place, use.pieces);
+	}
 	for (i = 0; i < 2; i++) {
 		use = exchange_traced(&range);
 		assert_inside(&use, "files of 3 GiB");
@@ -488,10 +571,7 @@ struct pair {
 
 static void begin_pair(struct pair *pair, const struct row *row)
 {
-	pair->range = (struct exchrange_range) {
-		.length		= 2ull * row->teeth * BLOCK,
-		.flags		= row->flags,
-	};
+	pair->range = range_of(row);
 	make_row(row, &pair->range);
 	/* The files of each pair keep their blocks: their names go. */
 	assert_int_equal(run("rm " SCRATCH "/first/file1 " SCRATCH "/%s/file2",
@@ -531,7 +611,7 @@ static void end_pair(struct pair *pair)
 
 static void exchange_at_once(const struct row *row)
 {
-	struct pair pairs[4] = { };
+	struct pair pairs[5] = { };
 	size_t i;
 	int status;
 	pid_t other;
@@ -566,9 +646,12 @@ static void test_at_once_in_two_ags(void **state)
 		.flags		= EXCHRANGE_TO_EOF,
 		.two_ags	= true,
 	};
+	struct row part = row;
 
 	(void)state;
 	exchange_at_once(&row);
+	part.part = true;
+	exchange_at_once(&part);
 }
 
 /* Each map needs a block from the same AG, and then has no more use for it. */
@@ -578,6 +661,110 @@ static void test_at_once_in_one_ag(void **state)
 		.spec		= { { }, { SHAPE_PLAIN, 120 * BLOCK } },
 		.teeth		= 40,
 		.flags		= EXCHRANGE_FILE1_WRITTEN,
+	};
+
+	(void)state;
+	exchange_at_once(&row);
+}
+
+/* Records of two files, none of which has the borders of the other's: three pieces a tooth. */
+static struct exchrange_range make_unaligned(unsigned int teeth)
+{
+	/* The last block stays. */
+	return (struct exchrange_range) {
+		.file1_fd	= make_teeth("file1", teeth, 'a', 3, 0, 2),
+		.file2_fd	= make_teeth("file2", teeth, 'b', 3, 1, 2),
+		.length		= (3ull * teeth - 1) * BLOCK,
+	};
+}
+
+static void exchange_and_compare(const struct exchrange_range *range, const char *name)
+{
+	struct picture model[2] = {
+		take_picture(range->file1_fd), take_picture(range->file2_fd),
+	};
+	int fds[2] = { range->file1_fd, range->file2_fd }, i;
+	struct picture after;
+	struct use use = exchange_traced(range);
+
+	assert_inside(&use, name);
+	model_exchange(&model[0], &model[1], range->file1_offset, range->file2_offset,
+		       range->length, range->flags);
+	for (i = 0; i < 2; i++) {
+		after = take_picture(fds[i]);
+		assert_true(same_bytes(&model[i], &after));
+		assert_true(same_blocks(&model[i], &after));
+		drop_picture(&after);
+		drop_picture(&model[i]);
+	}
+}
+
+static void exchange_unaligned(unsigned int teeth)
+{
+	struct exchrange_range range;
+	int i;
+
+	enter_scratch(kind->mkfs, "defaults");
+	range = make_unaligned(teeth);
+	for (i = 0; i < 2; i++)
+		exchange_and_compare(&range, "records that do not line up");
+	close(range.file1_fd);
+	close(range.file2_fd);
+	leave_scratch();
+}
+
+static void test_900_unaligned_pieces(void **state)
+{
+	(void)state;
+	exchange_unaligned(300);
+}
+
+static void test_10000_unaligned_pieces(void **state)
+{
+	(void)state;
+	exchange_unaligned(3334);
+}
+
+/* All but the first block: a save of a file that is in pieces. */
+static void exchange_with_one_extent(unsigned int extents)
+{
+	struct exchrange_range range = {
+		.file1_offset	= BLOCK,
+		.file2_offset	= BLOCK,
+		.flags		= EXCHRANGE_TO_EOF,
+	};
+	int i;
+
+	enter_scratch(kind->mkfs, "defaults");
+	range.file1_fd = make_file("file1", (struct file_spec) { SHAPE_SCATTERED, extents * BLOCK }, 1);
+	range.file2_fd = make_file("file2", (struct file_spec) { SHAPE_PLAIN, extents * BLOCK }, 2);
+	for (i = 0; i < 2; i++)
+		exchange_and_compare(&range, "extents with one");
+	close(range.file1_fd);
+	close(range.file2_fd);
+	leave_scratch();
+}
+
+static void test_300_extents_with_one(void **state)
+{
+	(void)state;
+	exchange_with_one_extent(300);
+}
+
+static void test_3000_extents_with_one(void **state)
+{
+	(void)state;
+	exchange_with_one_extent(3000);
+}
+
+/* Each goes by intents, and none is told that the log has no room since others use it. */
+static void test_large_ones_at_once(void **state)
+{
+	static const struct row row = {
+		.spec		= { { SHAPE_SCATTERED, 900 * BLOCK },
+				    { SHAPE_PLAIN, 900 * BLOCK } },
+		.flags		= EXCHRANGE_TO_EOF,
+		.part		= true,
 	};
 
 	(void)state;
@@ -633,6 +820,7 @@ static void test_more_than_the_log_holds(void **state)
 	leave_scratch();
 }
 
+/* Whole, and then all but the first block. */
 static void test_10000_extents(void **state)
 {
 	struct exchrange_range range = {
@@ -640,18 +828,245 @@ static void test_10000_extents(void **state)
 		.file2_fd	= make_comb("file2", 10000, 'b'),
 		.flags		= EXCHRANGE_TO_EOF,
 	};
-	struct picture before = take_picture(range.file1_fd), after;
 
 	(void)state;
 	assert_true(count_extents(range.file1_fd) >= 10000);
-	assert_int_equal(device_exchange(&range), 0);
-	after = take_picture(range.file2_fd);
-	assert_true(same_bytes(&before, &after));
-	assert_true(same_blocks(&before, &after));
-	drop_picture(&before);
-	drop_picture(&after);
+	exchange_and_compare(&range, "10,000 extents, whole");
+	range.file1_offset = 2 * BLOCK;
+	range.file2_offset = 2 * BLOCK;
+	exchange_and_compare(&range, "10,000 extents");
 	close(range.file1_fd);
 	close(range.file2_fd);
+}
+
+/* --- whole files, by their data forks ------------------------------------------------ */
+
+/* As make_comb(), but of preallocated blocks: twice as many pieces. */
+static int make_punched(const char *name, unsigned int extents)
+{
+	static const struct file_spec empty = { SHAPE_PLAIN, 0 };
+	uint64_t size = 2ull * extents * BLOCK;
+	int fd = make_file(name, empty, 0);
+	unsigned int i;
+
+	assert_int_equal(fallocate(fd, 0, 0, size), 0);
+	for (i = 0; i < extents; i++)
+		assert_int_equal(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+					   2ull * i * BLOCK, BLOCK), 0);
+	assert_int_equal(fsync(fd), 0);
+	return fd;
+}
+
+/* Of all that FIEMAP says of a file: where its extents are, in it and on the disk. */
+static uint64_t hash_map(int fd)
+{
+	static struct {
+		struct fiemap		map;
+		struct fiemap_extent	extent[1000];
+	} query;
+	const struct fiemap_extent *last;
+	uint64_t hash = 14695981039346656037ull, offset = 0;
+	unsigned int i;
+
+	do {
+		query.map = (struct fiemap) {
+			.fm_start	= offset,
+			.fm_length	= FIEMAP_MAX_OFFSET - offset,
+			.fm_extent_count = COUNT(query.extent),
+		};
+		assert_int_equal(ioctl(fd, FS_IOC_FIEMAP, &query), 0);
+		for (i = 0; i < query.map.fm_mapped_extents; i++) {
+			const struct fiemap_extent *extent = &query.extent[i];
+
+			hash = (hash ^ extent->fe_logical) * 1099511628211ull;
+			hash = (hash ^ extent->fe_physical) * 1099511628211ull;
+			hash = (hash ^ extent->fe_length) * 1099511628211ull;
+		}
+		assert_true(i > 0);
+		last = &query.extent[i - 1];
+		offset = last->fe_logical + last->fe_length;
+	} while (!(last->fe_flags & FIEMAP_EXTENT_LAST));
+	return hash;
+}
+
+/* So many that their contents would not fit into memory: by their maps. */
+static void test_many_extents_with_few(void **state)
+{
+	unsigned int extents = 100000 / test_share(), i;
+	struct exchrange_range range = { .flags = EXCHRANGE_TO_EOF };
+	uint64_t hash1, hash2, hash;
+	struct use use;
+
+	(void)state;
+	enter_scratch(kind->mkfs, "defaults");
+	range.file1_fd = make_punched("file1", extents);
+	range.file2_fd = make_punched("file2", extents / 3);
+	assert_true(count_extents(range.file1_fd) >= extents);
+	hash1 = hash_map(range.file1_fd);
+	hash2 = hash_map(range.file2_fd);
+	for (i = 0; i < 3; i++) {
+		use = exchange_traced(&range);
+		assert_inside(&use, "many preallocated blocks");
+		assert_int_equal(use.forks, 1);
+		hash = hash1;
+		hash1 = hash2;
+		hash2 = hash;
+		assert_true(hash_map(range.file1_fd) == hash1);
+		assert_true(hash_map(range.file2_fd) == hash2);
+	}
+	assert_int_equal(lseek(range.file1_fd, 0, SEEK_END), 2ull * (extents / 3) * BLOCK);
+	assert_int_equal(lseek(range.file2_fd, 0, SEEK_END), 2ull * extents * BLOCK);
+	/* As they are on the disk. */
+	close(range.file1_fd);
+	close(range.file2_fd);
+	assert_int_equal(run("umount " SCRATCH " && mount $SCRATCH_DEV1 " SCRATCH), 0);
+	range.file1_fd = open_path(path_of("file1"), O_RDWR);
+	range.file2_fd = open_path(path_of("file2"), O_RDWR);
+	assert_true(hash_map(range.file1_fd) == hash1);
+	assert_true(hash_map(range.file2_fd) == hash2);
+	close(range.file1_fd);
+	close(range.file2_fd);
+	leave_scratch();
+}
+
+/* Bytes of an extended attribute, which leave less room for the map in the inode. */
+static void set_attribute(int fd, size_t size)
+{
+	char value[512] = { };
+
+	assert_int_equal(fsetxattr(fd, "user.size", value, size, 0), 0);
+}
+
+/* What the files are made of, as records in the inode or as a tree. */
+static const struct file_spec forms[] = {
+	{ SHAPE_PLAIN, 0 },
+	{ SHAPE_PLAIN, 3 * BLOCK + 5 },
+	{ SHAPE_HOLES, 20 * BLOCK },
+	{ SHAPE_PREALLOCATED, 300 * BLOCK + 1 },
+	{ SHAPE_SCATTERED, 60 * BLOCK },
+	{ SHAPE_SCATTERED, 400 * BLOCK },
+	{ SHAPE_SCATTERED, 900 * BLOCK + 9 },
+};
+
+/* That the tree of @fd is its own: it is cut, grows and loses blocks. */
+static void change_map(int fd, struct picture *model)
+{
+	uint8_t bytes[BLOCK];
+	uint64_t i, blocks = model->size / BLOCK;
+
+	memset(bytes, 'n', sizeof(bytes));
+	for (i = 0; i + 1 < blocks; i += 7) {
+		if (i % 2) {
+			assert_int_equal(fallocate(fd, FALLOC_FL_PUNCH_HOLE |
+						   FALLOC_FL_KEEP_SIZE, i * BLOCK, BLOCK), 0);
+			memset(model->bytes + i * BLOCK, 0, BLOCK);
+			model->blocks[i] = '.';
+		} else {
+			assert_int_equal(pwrite(fd, bytes, BLOCK, i * BLOCK), BLOCK);
+			memset(model->bytes + i * BLOCK, 'n', BLOCK);
+			model->blocks[i] = 'd';
+		}
+	}
+	assert_int_equal(fsync(fd), 0);
+}
+
+static void assert_are(const int *fds, struct picture *model)
+{
+	struct picture after;
+	int i;
+
+	assert_int_equal(run("sync && echo 3 >/proc/sys/vm/drop_caches"), 0);
+	for (i = 0; i < 2; i++) {
+		after = take_picture(fds[i]);
+		assert_int_equal(after.size, model[i].size);
+		assert_true(same_bytes(&model[i], &after));
+		assert_true(same_blocks(&model[i], &after));
+		drop_picture(&after);
+	}
+}
+
+static void exchange_forms(const struct file_spec *form1, const struct file_spec *form2,
+			   size_t attribute)
+{
+	struct exchrange_range range = {
+		.file1_fd	= make_file("file1", *form1, 1),
+		.file2_fd	= make_file("file2", *form2, 2),
+		.flags		= EXCHRANGE_TO_EOF,
+	};
+	int fds[2] = { range.file1_fd, range.file2_fd }, i, forks = 0;
+	struct picture model[2];
+	struct use use;
+
+	if (attribute)
+		set_attribute(range.file2_fd, attribute);
+	for (i = 0; i < 2; i++)
+		model[i] = take_picture(fds[i]);
+	for (i = 0; i < 3; i++) {
+		use = exchange_traced(&range);
+		assert_true(use.log_used <= use.log_bytes && use.blocks_used <= use.blocks);
+		forks += use.forks;
+		model_exchange(&model[0], &model[1], 0, 0, range.length, range.flags);
+		assert_are(fds, model);
+		change_map(fds[i % 2], &model[i % 2]);
+		assert_are(fds, model);
+	}
+	/* Whether the map fits beside the attribute. */
+	if (!attribute)
+		assert_int_equal(forks, 3);
+	for (i = 0; i < 2; i++) {
+		drop_picture(&model[i]);
+		close(fds[i]);
+	}
+}
+
+static void test_forks_of_all_forms(void **state)
+{
+	static const size_t attributes[] = { 0, 60, 250 };
+	size_t i, j, k, number = 0;
+
+	(void)state;
+	enter_scratch(kind->mkfs, "defaults");
+	for (i = 0; i < COUNT(forms); i++)
+		for (j = 0; j < COUNT(forms); j++)
+			for (k = 0; k < COUNT(attributes); k++)
+				if ((forms[i].size || forms[j].size) &&
+				    number++ % test_share() == 0)
+					exchange_forms(&forms[i], &forms[j], attributes[k]);
+	leave_scratch();
+}
+
+/* Equal sizes, told as a length, are whole files; not with something behind the end. */
+static void test_forks_by_length(void **state)
+{
+	static const struct file_spec spec = { SHAPE_SCATTERED, 100 * BLOCK + 7 };
+	struct exchrange_range range = { .length = spec.size };
+	struct stat stat1, stat2;
+	struct use use;
+
+	(void)state;
+	enter_scratch(kind->mkfs, "defaults");
+	range.file1_fd = make_file("file1", spec, 1);
+	range.file2_fd = make_file("file2", spec, 2);
+	use = exchange_traced(&range);
+	assert_int_equal(use.forks, 1);
+	range.length -= 7 + BLOCK;
+	use = exchange_traced(&range);
+	assert_int_equal(use.forks, 0);
+	range.length = spec.size;
+	assert_int_equal(fallocate(range.file2_fd, FALLOC_FL_KEEP_SIZE,
+				   200 * BLOCK, 10 * BLOCK), 0);
+	use = exchange_traced(&range);
+	assert_int_equal(use.forks, 0);
+	/* A user's preallocation stays with its file. */
+	range.flags = EXCHRANGE_TO_EOF;
+	use = exchange_traced(&range);
+	assert_int_equal(use.forks, 0);
+	assert_int_equal(fstat(range.file1_fd, &stat1), 0);
+	assert_int_equal(fstat(range.file2_fd, &stat2), 0);
+	assert_int_equal(stat2.st_blocks - stat1.st_blocks, 10 * BLOCK / 512);
+	close(range.file1_fd);
+	close(range.file2_fd);
+	leave_scratch();
 }
 
 /* A block of a map's tree has a header, and records of 16 bytes. */
@@ -752,9 +1167,11 @@ static void exchange_somewhere(struct small_comb *comb1, struct small_comb *comb
 		.file2_offset	= rand_r(seed) % places * SMALL_BLOCK,
 		.length		= blocks * SMALL_BLOCK,
 	};
+	struct use use;
 	uint64_t i;
 
-	assert_int_equal(device_exchange(&range), 0);
+	use = exchange_traced(&range);
+	assert_true(use.log_used <= use.log_bytes && use.blocks_used <= use.blocks);
 	for (i = 0; i < range.length; i++) {
 		uint8_t *byte1 = &comb1->bytes[range.file1_offset + i];
 		uint8_t *byte2 = &comb2->bytes[range.file2_offset + i];
@@ -940,8 +1357,16 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_longer_reverse_mappings),
 		cmocka_unit_test(test_at_once_in_two_ags),
 		cmocka_unit_test(test_at_once_in_one_ag),
+		cmocka_unit_test(test_900_unaligned_pieces),
+		cmocka_unit_test(test_10000_unaligned_pieces),
+		cmocka_unit_test(test_300_extents_with_one),
+		cmocka_unit_test(test_3000_extents_with_one),
+		cmocka_unit_test(test_large_ones_at_once),
 		cmocka_unit_test(test_more_than_the_log_holds),
 		cmocka_unit_test(test_10000_extents),
+		cmocka_unit_test(test_many_extents_with_few),
+		cmocka_unit_test(test_forks_of_all_forms),
+		cmocka_unit_test(test_forks_by_length),
 		cmocka_unit_test(test_root_without_room),
 		cmocka_unit_test(test_trees_at_random),
 		cmocka_unit_test(test_a_clone_that_was_cut),

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "common.h"
@@ -28,6 +29,16 @@ const struct workload workloads[] = {
 		.range	= { .flags = EXCHRANGE_TO_EOF },
 		.rounds	= 8,
 		.syncs	= ANY_SYNC,
+	}, {
+		.name	= "whole files of many extents, and less room in one inode",
+		.word	= "whole-trees",
+		.file1	= { SHAPE_SCATTERED, 1200 * KIB },
+		.file2	= { SHAPE_SCATTERED, 1000 * KIB + 77 },
+		.range	= { .flags = EXCHRANGE_TO_EOF },
+		.rounds	= 8,
+		.syncs	= ANY_SYNC,
+		.writers = true,
+		.attribute = 150,
 	}, {
 		.name	= "ranges of many extents",
 		.word	= "many",
@@ -169,7 +180,8 @@ const struct workload workloads[] = {
 		.word	= "shrink",
 		.file1	= { SHAPE_PLAIN, 4000 * KIB },
 		.file2	= { SHAPE_SCATTERED, 4000 * KIB },
-		.range	= { .flags = EXCHRANGE_TO_EOF },
+		.range	= { .file1_offset = 4 * KIB, .file2_offset = 4 * KIB,
+			    .flags = EXCHRANGE_TO_EOF },
 		.rounds	= 4,
 		.syncs	= ANY_SYNC,
 		.writers = true,
@@ -339,11 +351,17 @@ struct files {
 
 void prepare_workload(const struct workload *workload)
 {
+	char value[512] = { };
+	int fd;
+
 	if (workload->two_subvolumes)
 		assert_int_equal(run(is_btrfs() ?
 				     "btrfs -q subvolume create %s/subvolume" :
 				     "mkdir %s/subvolume", mount_point), 0);
-	close(make_file(file1_name(workload), workload->file1, 1));
+	fd = make_file(file1_name(workload), workload->file1, 1);
+	if (workload->attribute)
+		assert_int_equal(fsetxattr(fd, "user.size", value, workload->attribute, 0), 0);
+	close(fd);
 	close(make_file("file2", workload->file2, 2));
 	close(make_file("unrelated", (struct file_spec) { SHAPE_PLAIN, 9000 }, 3));
 	close(make_file("spare", (struct file_spec) { SHAPE_PLAIN, 0 }, 4));

@@ -32,6 +32,7 @@ struct workload {
 	bool			rewrites;	/* file1 has new contents each time, not synced */
 	bool			writers;	/* others write beside */
 	bool			two_subvolumes;
+	size_t			attribute;	/* bytes of an extended attribute of file1 */
 	bool			saves;		/* file2 is saved by an update, file1 is not used */
 	bool			creates;	/* the same, and removed before each second time */
 	bool			grows;		/* what has a hole is longer by a page, not synced */
