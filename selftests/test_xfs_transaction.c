@@ -27,6 +27,7 @@
 /* Of an exchange: what it might take, and what it took. */
 struct use {
 	uint64_t	pieces;
+	uint64_t	replaced[2];		/* records, where they were */
 	uint64_t	rmaps, rmaps_in_place;	/* that might change so, and that did */
 	uint64_t	log_bytes, log_used;
 	uint64_t	blocks, blocks_used;
@@ -45,6 +46,9 @@ static struct use parse(const char *trace)
 				&use.pieces), 1);
 	assert_int_equal(sscanf(strstr(plan, " rmaps "), " rmaps %" SCNu64,
 				&use.rmaps), 1);
+	assert_int_equal(sscanf(strstr(plan, " replaced "),
+				" replaced %" SCNu64 " %" SCNu64,
+				&use.replaced[0], &use.replaced[1]), 2);
 	/* Of the last plan: what was not to be had by forks goes by pieces. */
 	for (; plan; plan = strstr(plan + 1, "exchrange_xfs_plan:")) {
 		assert_non_null(strstr(plan, " forks "));
@@ -198,7 +202,10 @@ static void assert_in_place(const struct use *use, enum in_place in_place)
 /* Too much makes others wait for the log, or does not fit into it. */
 static void assert_little_more(const struct use *use)
 {
-	bool in_one = has_rmapbt() && use->rmaps_in_place == use->pieces;
+	/* Nothing is deferred: no reverse mapping, no block of a map. */
+	bool in_one = use->forks ||
+		      (use->replaced[0] == use->pieces && use->replaced[1] == use->pieces &&
+		       (!has_rmapbt() || use->rmaps_in_place == use->pieces));
 
 	if (in_one || use->log_bytes > NEXT_STEP)
 		assert_true(use->log_bytes <= 8 * use->log_used);

@@ -11,10 +11,11 @@
  *
  * XFS's old swapext did the same for file systems without an rmapbt, and had log recovery
  * change the headers: it logs that the owner of the inode's tree changes (XFS_ILOG_DOWNER), and
- * recovery walks the tree from the root that the inode has by then.  Blocks of that tree may
- * have been freed since, and hold a user's data: recovery then finds no tree and the file system
- * does not mount.  So here the headers go to the log themselves, 128 bytes a block, as any other
- * change of a buffer: recovery knows what has been freed since, and what is newer.
+ * recovery walks the tree from the root that the inode has by then.  In Linux 6.12 that fails on
+ * the inode's checksum, and the file system does not mount (seen); and blocks of that tree may
+ * have been freed since, and hold a user's data.  So here the headers go to the log
+ * themselves, 128 bytes a block, as any other change of a buffer: recovery knows what has been
+ * freed since, and what is newer.
  *
  * Whoever calls these holds both inodes' IOLOCK and MMAPLOCK exclusively.
  */

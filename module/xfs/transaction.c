@@ -140,7 +140,7 @@ static int measure_rmaps(struct xfs_exchange *exchange, struct xfs_measure *meas
 }
 
 /* Where less than this is reserved a closer look is not worth it: a page's exchange. */
-#define LITTLE_LOG	(64 * 1024)
+#define LITTLE_LOG	(24 * 1024)
 
 /*
  * -E2BIG; less of the log is enough where no reverse mapping changes in place.  -EAGAIN:
