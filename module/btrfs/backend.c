@@ -169,12 +169,19 @@ static void set_ranges(struct btrfs_exchange *exchange)
 	}
 }
 
-/* As a write does it.  Last of all that can fail before the transaction. */
+/*
+ * As a write does it.  Last of all that can fail before the transaction, which must not
+ * find the space gone after it.
+ */
 static int remove_privileges(const struct btrfs_exchange *exchange)
 {
 	int error;
 
-	error = file_remove_privs(exchange->request->file1);
+	if (IS_NOSEC(btrfs_exchange_inode(exchange, 0)) &&
+	    IS_NOSEC(btrfs_exchange_inode(exchange, 1)))
+		return 0;
+	error = btrfs_exchange_rehearse(exchange) ?:
+		file_remove_privs(exchange->request->file1);
 	if (!error && !is_one_file(exchange))
 		error = file_remove_privs(exchange->request->file2);
 	return error;

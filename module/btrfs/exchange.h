@@ -59,6 +59,7 @@ int btrfs_exchange_rewrite(const struct btrfs_exchange *exchange);
 
 /* transaction.c */
 int btrfs_exchange_prepare(struct btrfs_exchange *exchange);
+int btrfs_exchange_rehearse(const struct btrfs_exchange *exchange);
 int btrfs_exchange_extents(struct btrfs_exchange *exchange);
 void btrfs_exchange_finish(struct btrfs_exchange *exchange);
 int btrfs_exchange_commit(const struct btrfs_exchange *exchange);

@@ -36,6 +36,11 @@
 /* More than that where no two extents begin side by side is too many for memory. */
 #define MAX_SLICE	(2 * SLICE)
 
+/* Units of btrfs_start_transaction(): an inode each. */
+#define HANDLE_UNITS		2
+/* Of each file an inode, and an attribute that goes with its directory item. */
+#define PRIVILEGES_UNITS	(2 * 3)
+
 static struct btrfs_fs_info *fs_info_of(const struct btrfs_exchange *exchange)
 {
 	return exchange->range[0].inode->root->fs_info;
@@ -310,6 +315,28 @@ int btrfs_exchange_prepare(struct btrfs_exchange *exchange)
 	trace_exchrange_btrfs_prepare(exchange->request,
 				      exchange->count[0].extents,
 				      exchange->count[1].extents, bytes, error);
+	return error;
+}
+
+static int rehearse(struct btrfs_root *root)
+{
+	struct btrfs_trans_handle *trans;
+
+	trans = btrfs_start_transaction(root, HANDLE_UNITS + PRIVILEGES_UNITS);
+	return IS_ERR(trans) ? PTR_ERR(trans) : btrfs_end_transaction(trans);
+}
+
+/*
+ * Whether there is room, beside what btrfs_exchange_prepare() has reserved, for what btrfs's
+ * own functions reserve until the exchange has begun.  -ENOSPC, -EDQUOT.
+ */
+int btrfs_exchange_rehearse(const struct btrfs_exchange *exchange)
+{
+	int error;
+
+	error = rehearse(exchange->range[0].inode->root);
+	if (!error && is_two_subvolumes(exchange))
+		error = rehearse(exchange->range[1].inode->root);
 	return error;
 }
 
@@ -699,8 +726,7 @@ int btrfs_exchange_extents(struct btrfs_exchange *exchange)
 	struct btrfs_trans_handle *trans;
 	int error, end_error, i;
 
-	/* 2 units: an inode each. */
-	trans = btrfs_start_transaction(root, 2);
+	trans = btrfs_start_transaction(root, HANDLE_UNITS);
 	if (IS_ERR(trans))
 		return PTR_ERR(trans);
 	exchange->transid = trans->transid;

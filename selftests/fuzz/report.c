@@ -16,7 +16,7 @@ static const struct {
 } requests[REQUESTS] = {
 	[EXCHANGE] = { "EXCHANGE", true, false,
 		{ EFAULT, EINVAL, E2BIG, EBADF, EXDEV, EISDIR, EOPNOTSUPP, EPERM,
-		  ETXTBSY, EFBIG, EROFS, ENOSPC, EDQUOT } },
+		  ETXTBSY, EFBIG, EROFS, ENOSPC, EDQUOT, EBUSY } },
 	[START_COMMIT] = { "START_COMMIT", true, false,
 		{ EFAULT, EINVAL, E2BIG, EBADF, EISDIR, EOPNOTSUPP } },
 	[COMMIT] = { "COMMIT", true, false,
