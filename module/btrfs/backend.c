@@ -256,7 +256,7 @@ static int rewrite_sector(struct btrfs_inode *inode, loff_t from, loff_t length,
 	int error;
 
 	inode->flags |= BTRFS_INODE_PREALLOC;
-	error = btrfs_truncate_block(inode, from, length, front) ?:
+	error = btrfs_zero_in_block(inode, from, length, front) ?:
 		btrfs_wait_ordered_range(inode, round_down(from, sectorsize),
 					 sectorsize);
 	if (!flags)

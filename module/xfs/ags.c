@@ -24,9 +24,9 @@ static int read_ag(struct xfs_exchange *exchange, struct xfs_perag *pag)
 	struct xfs_buf *agf;
 	int error;
 
-	error = xfs_trans_alloc_empty(exchange->mp, &tp);
-	if (error)
-		return error;
+	tp = xfs_trans_alloc_empty(exchange->mp);
+	if (IS_ERR(tp))
+		return PTR_ERR(tp);
 	error = xfs_alloc_read_agf(pag, tp, 0, &agf);
 	xfs_trans_cancel(tp);
 	return error;
@@ -62,7 +62,7 @@ void xfs_exchange_forget_ag(struct xfs_exchange *exchange)
 static int find_ag(struct xfs_exchange *exchange, xfs_agnumber_t lowest)
 {
 	xfs_agnumber_t agno = xfs_ino_to_agno(exchange->mp,
-					      exchange->pieces.ip[1]->i_ino);
+					      VFS_I(exchange->pieces.ip[1])->i_ino);
 	int error = 0;
 
 	xfs_exchange_forget_ag(exchange);
@@ -120,5 +120,5 @@ int xfs_exchange_lock_ag(const struct xfs_exchange *exchange, struct xfs_trans *
 void xfs_exchange_allow_ag(const struct xfs_exchange *exchange, struct xfs_trans *tp)
 {
 	if (exchange->pag)
-		tp->t_highest_agno = exchange->pag->pag_agno;
+		xfs_trans_set_lowest_ag(tp, pag_agno(exchange->pag));
 }
