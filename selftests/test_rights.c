@@ -478,9 +478,9 @@ static void test_verity(void **state)
 		.hash_algorithm	= FS_VERITY_HASH_ALG_SHA256,
 		.block_size	= BLOCK,
 	};
-	int fd1 = make_file("file1", plain, 1);
+	int fd1 = make_file("verity", plain, 1);
 	int fd2 = make_file("file2", plain, 2);
-	int verity = open_path(path_of("file1"), O_RDONLY);
+	int verity = open_path(path_of("verity"), O_RDONLY);
 
 	(void)state;
 	assert_int_equal(ioctl(verity, FS_IOC_ENABLE_VERITY, &enable), -1);
@@ -489,9 +489,11 @@ static void test_verity(void **state)
 	assert_int_equal(errno, ETXTBSY);
 	close(fd1);
 	assert_int_equal(ioctl(verity, FS_IOC_ENABLE_VERITY, &enable), 0);
-	assert_int_equal(open(path_of("file1"), O_RDWR), -1);
+	assert_int_equal(open(path_of("verity"), O_RDWR), -1);
 	assert_int_equal(errno, EPERM);
 	assert_refused(verity, fd2, EBADF);
+	/* Nobody can write to it any more, whoever comes next. */
+	assert_int_equal(unlink(path_of("verity")), 0);
 	close(verity);
 	close(fd2);
 }
