@@ -2,7 +2,8 @@
 /*
  * crash: every write that a workload of exchanges makes is recorded, then the disk is
  * made as it was after some of these writes, the file system recovers, and the pair of
- * files must be wholly in a state that was promised; then the file system is checked.
+ * files must be wholly in a state that was promised; then the file system is checked, its
+ * files are cut and removed, and it is checked again.
  *
  *	crash MOUNTPOINT [--points N] [--seed N] [--workload WORD] [--own-ioctl]	TAP
  *	crash MOUNTPOINT --workload WORD --at END[:SEED]
@@ -141,6 +142,35 @@ static struct promise promise_of(const struct log *log, struct crash_point point
 
 /* --- one crash point --------------------------------------------------------- */
 
+static bool is_unclean(void)
+{
+	return run("%s %s", kind->check, point_disk) != 0;
+}
+
+/*
+ * What recovery has left may be clean to look at, and trip up who works with it.  The
+ * second check has little to look at, and is cheap.
+ */
+static bool breaks_later(void)
+{
+	int error = mount_point_disk();
+
+	if (!error) {
+		error = remove_files();
+		unmount();
+	}
+	return error || is_unclean();
+}
+
+/* All of it, for who reads what is wrong. */
+static bool is_broken(void)
+{
+	bool unclean = is_unclean();
+	bool later = breaks_later();
+
+	return kernel_complains() || unclean || later;
+}
+
 static void judge_point(const struct log *log, const struct states *states,
 			struct crash_point point, struct tally *tally)
 {
@@ -157,7 +187,7 @@ static void judge_point(const struct log *log, const struct states *states,
 		verdict = judge(states, promise_of(log, point));
 		tally->verdicts[verdict]++;
 		unmount();
-		tally->broken += run("%s %s", kind->check, point_disk) != 0;
+		tally->broken += is_broken();
 	}
 	drop_point();
 }
@@ -390,6 +420,7 @@ int main(int argc, char **argv)
 	if (list)
 		return list_log();
 	load_disks();
+	kernel_complains();
 	mount_point = CRASH_MOUNT;
 	if (at)
 		return show_point(workload);

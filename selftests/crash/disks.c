@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <fcntl.h>
+#include <ftw.h>
 #include <linux/btrfs.h>
 #include <linux/dm-ioctl.h>
 #include <stdio.h>
@@ -184,4 +185,65 @@ void unmount(void)
 {
 	assert_int_equal(umount(CRASH_MOUNT), 0);
 	forget_disks();
+}
+
+/* In two steps, so that what is left of a block map is cut and then freed. */
+static int cut_in_two(const char *path, off_t size)
+{
+	return truncate(path, size / 2) || truncate(path, 0);
+}
+
+static int remove_file(const char *path, const struct stat *st, int type,
+		       struct FTW *place)
+{
+	static unsigned int count;
+
+	(void)place;
+	if (type != FTW_F)
+		return 0;
+	if ((count++ % 2 && cut_in_two(path, st->st_size)) || unlink(path)) {
+		int error = errno;
+
+		print_message("# %s cannot be removed: %s\n", path, strerror(error));
+		return error;
+	}
+	return 0;
+}
+
+int remove_files(void)
+{
+	int error = nftw(CRASH_MOUNT, remove_file, 16, FTW_PHYS);
+	int fd;
+
+	if (error)
+		return error < 0 ? errno : error;
+	fd = open_path(CRASH_MOUNT, O_RDONLY);
+	error = syncfs(fd) ? errno : 0;
+	close(fd);
+	return error;
+}
+
+bool kernel_complains(void)
+{
+	static int fd = -1;
+	bool found = false;
+	char line[2048];
+	ssize_t length;
+
+	if (fd < 0) {
+		fd = open_path("/dev/kmsg", O_RDONLY | O_NONBLOCK);
+		assert_true(lseek(fd, 0, SEEK_END) >= 0);
+	}
+	/* EPIPE: some were overwritten. */
+	while ((length = read(fd, line, sizeof(line) - 1)) > 0 || errno == EPIPE) {
+		if (length <= 0)
+			continue;
+		line[length] = 0;
+		/* The level is in the lower bits: 3 is KERN_ERR. */
+		if (found || (strtoul(line, NULL, 10) & 7) > 3)
+			continue;
+		print_message("# the kernel says: %s", strchr(line, ';') + 1);
+		found = true;
+	}
+	return found;
 }

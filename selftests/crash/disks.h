@@ -32,4 +32,13 @@ void drop_point(void);
 int mount_point_disk(void);
 void unmount(void);
 
+/*
+ * Cuts every second file of the mounted file system and removes all of them; 0 or the errno
+ * of the first that it did not work with.
+ */
+int remove_files(void);
+
+/* Whether the kernel has logged an error since it was asked last; prints the first line. */
+bool kernel_complains(void);
+
 #endif /* SELFTESTS_CRASH_DISKS_H */

@@ -20,6 +20,9 @@
 #define ANY_SYNC	(SYNC_NOTHING | SYNC_DSYNC | SYNC_FILE1 | SYNC_FILE2 | \
 			 SYNC_UNRELATED | SYNC_ALL)
 
+/* Where others write a KiB, where they do. */
+#define OTHERS_WRITE	(399 * KIB)
+
 const struct workload workloads[] = {
 	{
 		.name	= "whole files",
@@ -183,6 +186,16 @@ const struct workload workloads[] = {
 		.range	= { .file1_offset = 4 * KIB, .file2_offset = 4 * KIB,
 			    .flags = EXCHRANGE_TO_EOF },
 		.rounds	= 4,
+		.syncs	= ANY_SYNC,
+		.writers = true,
+	}, {
+		.name	= "a map that becomes small in the middle, and large again",
+		.word	= "shrink-middle",
+		.file1	= { SHAPE_PREALLOCATED, 4000 * KIB },
+		.file2	= { SHAPE_PLAIN, 4000 * KIB },
+		.range	= { .file1_offset = 1000 * KIB, .file2_offset = 1000 * KIB,
+			    .length = 1500 * KIB },
+		.rounds	= 6,
 		.syncs	= ANY_SYNC,
 		.writers = true,
 	}, {
@@ -576,14 +589,13 @@ static void *come_and_go(void *argument)
 static void *write_behind(void *argument)
 {
 	const struct files *files = argument;
-	const uint64_t last = 399 * KIB;
 	uint8_t bytes[KIB];
 	unsigned int i;
 
 	for (i = 0; !others_end; i++) {
 		memset(bytes, i % 255 + 1, sizeof(bytes));
 		if (pwrite(i % 2 ? files->file1 : files->file2, bytes,
-			   sizeof(bytes), last) != sizeof(bytes))
+			   sizeof(bytes), OTHERS_WRITE) != sizeof(bytes))
 			break;
 		usleep(3000);
 	}
@@ -709,11 +721,9 @@ static uint64_t first_difference(const struct workload *workload,
 	if (workload->grows)
 		return first_difference_in(a, b, workload->range.file2_offset +
 						 workload->range.length);
-	/* What lies behind the range, others write meanwhile. */
-	if (workload->writers && a->size == b->size)
-		size = workload->range.length;
 	for (i = 0; i < size; i++)
-		if (a->bytes[i] != b->bytes[i])
+		if (a->bytes[i] != b->bytes[i] &&
+		    !(workload->writers && i / KIB == OTHERS_WRITE / KIB))
 			return i;
 	return a->size == b->size ? UINT64_MAX : size;
 }
