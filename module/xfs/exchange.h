@@ -33,6 +33,11 @@ struct xfs_exchange {
 	struct xfs_reservation	reservation;
 	unsigned int		short_of_log;	/* plans that reserved too little of it */
 	struct xfs_perag	*pag;		/* where block maps grow, or NULL */
+	xfs_agnumber_t		ag_total;	/* of the file system, when it was looked at */
+	unsigned long		*ag_sets;	/* bitmaps: ags.c */
+	struct xfs_exchange_ag	*ags;		/* that are locked, in ascending order */
+	unsigned int		ag_count;
+	unsigned int		pieces_an_intent; /* whose reverse mappings it updates */
 	struct xfs_rmap_change	*rmaps;		/* that may change in place */
 	u64			rmap_count;
 	struct xfs_btree_cur	*map_cursor[2];	/* in the maps' trees, or NULL */
@@ -77,12 +82,6 @@ int xfs_exchange_drop_pages(const struct xfs_exchange *exchange);
 /* ends.c */
 int xfs_exchange_prepare_ends(const struct xfs_exchange *exchange);
 int xfs_exchange_settle_ends(const struct xfs_exchange *exchange);
-
-/* ags.c */
-int xfs_exchange_choose_ags(struct xfs_exchange *exchange);
-int xfs_exchange_lock_ag(const struct xfs_exchange *exchange, struct xfs_trans *tp);
-void xfs_exchange_allow_ag(const struct xfs_exchange *exchange, struct xfs_trans *tp);
-void xfs_exchange_forget_ag(struct xfs_exchange *exchange);
 
 /* transaction.c */
 void xfs_exchange_lock_maps(const struct xfs_exchange *exchange);

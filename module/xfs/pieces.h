@@ -106,6 +106,12 @@ static inline bool has_side(const struct xfs_piece *piece, int side)
 	return side == 1 || !piece->cut;
 }
 
+/* Blocks of @side, which a reverse mapping knows. */
+static inline bool has_rmap(const struct xfs_piece *piece, int side)
+{
+	return has_side(piece, side) && !is_hole(&piece->old[side]);
+}
+
 /* @side has a record there, and has another in its place afterwards. */
 static inline bool is_replaced(const struct xfs_piece *piece, int side)
 {

@@ -89,6 +89,9 @@
 #define XFS_ICHGTIME_CHG		0x2
 #define XFS_LI_DIRTY			3
 #define XFS_FEAT_WSYNC			BIT_ULL(52)
+#define XFS_RMAP_OWN_NULL		(~0ULL)
+#define XFS_OWNER_INFO_BMBT_BLOCK	BIT(1)
+#define XFS_EFI_BMBT_BLOCK		BIT(2)
 #define NULLAGNUMBER			((xfs_agnumber_t)-1)
 #define HOLESTARTBLOCK			((xfs_fsblock_t)-2LL)
 
@@ -113,6 +116,11 @@ static inline bool isnullstartblock(xfs_fsblock_t block)
 static inline bool xfs_has_rmapbt(const struct xfs_mount *mp)
 {
 	return mp->m_sb.sb_features_ro_compat & XFS_SB_FEAT_RO_COMPAT_RMAPBT;
+}
+
+static inline bool xfs_has_reflink(const struct xfs_mount *mp)
+{
+	return mp->m_sb.sb_features_ro_compat & XFS_SB_FEAT_RO_COMPAT_REFLINK;
 }
 
 static inline bool xfs_has_exchange_range(const struct xfs_mount *mp)

@@ -277,6 +277,20 @@ static u64 count_ag_blocks(struct xfs_mount *mp)
 }
 
 /*
+ * What taking away the reverse mappings of @count blocks that the maps free changes: for each
+ * a whole split, but no more than there is, and what it may grow by.
+ */
+static u64 freed_rmaps(struct xfs_mount *mp, u64 count)
+{
+	u64 blocks = whole_splits(mp, count);
+
+	if (!count)
+		return 0;
+	return buffers(mp, min(blocks, count_ag_blocks(mp) + 3 * count + whole_splits(mp, 1))) +
+	       headers(mp, count);
+}
+
+/*
  * What doing all the intents logs, one after the other: after a crash, log recovery does
  * it without the tail of the log moving on.  Each changes four places of the rmapbt, a
  * leaf and perhaps another block there.  Where the trees are small, their blocks are in
@@ -303,6 +317,9 @@ int xfs_reserve_blocks(const struct xfs_pieces *pieces, struct xfs_reservation *
 
 	*reservation = (struct xfs_reservation) {
 		.map_blocks	= blocks,
+		.freed		= xfs_has_rmapbt(pieces->ip[0]->i_mount) ?
+				  count_map_blocks(pieces, 0).freed +
+				  count_map_blocks(pieces, 1).freed : 0,
 		.blocks		= blocks,
 	};
 	return blocks > INT_MAX ? -E2BIG : 0;
@@ -344,10 +361,12 @@ int xfs_reserve_log(const struct xfs_pieces *pieces, const struct xfs_perag *pag
 	reservation->by_intents = by_intents;
 	reservation->ag_blocks = count_allocations(mp, pag, allocated);
 
-	common = xfs_fixed_log_bytes(mp) + intents * RMAP_INTENT_BYTES +
+	/* An intent may have but one piece: room.c. */
+	common = xfs_fixed_log_bytes(mp) + intents * (RMAP_INTENT_BYTES + INTENT_OVERHEAD) +
 		 DIV_ROUND_UP_ULL(freed, FREES_AN_INTENT) * FREE_INTENT_BYTES;
 	t1 = buffers(mp, changed + reservation->ag_blocks) + replaced +
-	     reservation->rmap_bytes + headers(mp, 1);
+	     reservation->rmap_bytes + headers(mp, 1) +
+	     freed_rmaps(mp, reservation->freed);
 	t2 = rmap_updates(mp, pieces, by_intents);
 	t3 = frees(mp, min_t(u64, FREES_AN_INTENT, freed));
 

@@ -15,6 +15,7 @@ struct xfs_reservation {
 	u64	log_bytes;	/* of each transaction of the chain */
 	u64	log_limit;	/* the most that they may be */
 	u64	map_blocks;	/* that the block maps may grow by, both together */
+	u64	freed;		/* that the block maps may free, both together, with an rmapbt */
 	u64	blocks;		/* to reserve of the file system */
 
 	/* What the log's bytes rest on, to be looked at again in the transaction. */

@@ -101,14 +101,6 @@ int xfs_rmap_collect(struct xfs_exchange *exchange)
 	return 0;
 }
 
-/* The last AG that xfs_rmap_lock_ags() locks; 0 if none. */
-xfs_agnumber_t xfs_rmap_last_ag(const struct xfs_exchange *exchange)
-{
-	u64 count = exchange->rmap_count;
-
-	return count ? xfs_ag_of(exchange->mp, exchange->rmaps[count - 1].block) : 0;
-}
-
 /* --- in the transaction: ILOCK of both inodes ------------------------------------- */
 
 /* Until the transaction is committed.  In ascending order, as everywhere in XFS. */

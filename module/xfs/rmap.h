@@ -39,7 +39,6 @@ void xfs_rmap_leave_ag(struct xfs_rmap_walk *walk, int error);
 int xfs_rmap_update(struct xfs_rmap_walk *walk, const struct xfs_rmap_irec *new);
 
 int xfs_rmap_collect(struct xfs_exchange *exchange);
-xfs_agnumber_t xfs_rmap_last_ag(const struct xfs_exchange *exchange);
 void xfs_rmap_forget(struct xfs_exchange *exchange);
 
 int xfs_rmap_lock_ags(const struct xfs_exchange *exchange, struct xfs_trans *tp);

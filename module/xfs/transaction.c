@@ -17,7 +17,8 @@
  *
  * What XFS defers, the other reverse mappings and the freeing of blocks of the maps
  * themselves, is logged as intents in the same transaction, and done in others that follow,
- * or by log recovery.  So after a crash all of it is there, or nothing.
+ * or by log recovery.  So after a crash all of it is there, or nothing.  That they can be
+ * done is seen to before the first change: room.c, map_blocks.c.
  *
  * Piece by piece, since whole maps that are first emptied and then filled free their
  * blocks in bulk, and recovery of that leaves reverse mappings that xfs_repair does not
@@ -32,9 +33,12 @@
 #include <linux/sched/signal.h>
 
 #include "../trace.h"
+#include "ags.h"
 #include "exchange.h"
 #include "forks.h"
+#include "map_blocks.h"
 #include "rmap.h"
+#include "room.h"
 
 static struct xfs_inode *inode_of(const struct xfs_exchange *exchange, int side)
 {
@@ -193,7 +197,8 @@ static int plan_pieces(struct xfs_exchange *exchange)
 	xfs_exchange_lock_maps(exchange);
 	nofs = memalloc_nofs_save();
 	error = xfs_collect_pieces(pieces, xfs_piece_limit(exchange->mp)) ?:
-		xfs_reserve_blocks(pieces, &exchange->reservation);
+		xfs_reserve_blocks(pieces, &exchange->reservation) ?:
+		xfs_exchange_collect_ags(exchange);
 	memalloc_nofs_restore(nofs);
 	xfs_exchange_unlock_maps(exchange);
 	if (!error)
@@ -228,7 +233,7 @@ static int plan_forks(struct xfs_exchange *exchange)
 /* Drops what xfs_exchange_plan() has found. */
 void xfs_exchange_finish(struct xfs_exchange *exchange)
 {
-	xfs_exchange_forget_ag(exchange);
+	xfs_exchange_forget_ags(exchange);
 	xfs_rmap_forget(exchange);
 	xfs_forks_forget(exchange);
 	xfs_free_pieces(&exchange->pieces);
@@ -359,17 +364,21 @@ static int check_reservation(struct xfs_exchange *exchange, u64 rmap_bytes)
 static int prepare(struct xfs_exchange *exchange, struct xfs_trans *tp)
 {
 	u64 rmap_bytes = 0;
+	int error;
 
 	if (xfs_pieces_are_stale(&exchange->pieces))
 		return -EAGAIN;
 	if (exchange->forks.chosen)
 		return reserve_quota(exchange, tp) ?: xfs_forks_prepare(exchange, tp);
-	return reserve_quota(exchange, tp) ?:
-	       xfs_rmap_lock_ags(exchange, tp) ?:
-	       xfs_exchange_lock_ag(exchange, tp) ?:
-	       xfs_rmap_check_all(exchange, tp, &rmap_bytes) ?:
-	       check_reservation(exchange, rmap_bytes) ?:
-	       (fatal_signal_pending(current) ? -EINTR : 0);
+	error = reserve_quota(exchange, tp) ?:
+		xfs_exchange_lock_ags(exchange, tp) ?:
+		xfs_rmap_check_all(exchange, tp, &rmap_bytes) ?:
+		check_reservation(exchange, rmap_bytes) ?:
+		xfs_room_keep(exchange);
+	if (error)
+		return error;
+	xfs_exchange_release_ags(exchange, tp);
+	return fatal_signal_pending(current) ? -EINTR : 0;
 }
 
 /* What a replaced record still maps belongs to the file no more. */
@@ -490,8 +499,8 @@ static int exchange_piece(struct xfs_exchange *exchange, struct xfs_trans *tp,
 }
 
 /*
- * XFS updates up to 16 reverse mappings with one filling of the AGFL, which holds for
- * two whole splits of the tree; barriers make it fewer.
+ * XFS updates up to 16 reverse mappings with one filling of the AGFL; barriers make it as
+ * few as room.c has found that it holds for.
  */
 static int exchange_all(struct xfs_exchange *exchange, struct xfs_trans *tp)
 {
@@ -505,7 +514,7 @@ static int exchange_all(struct xfs_exchange *exchange, struct xfs_trans *tp)
 
 		cond_resched();
 		if (has_rmapbt && !piece->rmaps_in_place) {
-			if (deferred && deferred % PIECES_AN_INTENT == 0)
+			if (deferred && deferred % exchange->pieces_an_intent == 0)
 				xfs_defer_add_barrier(tp);
 			deferred++;
 		}
@@ -624,7 +633,8 @@ static int change(struct xfs_exchange *exchange, struct xfs_trans *tp)
 	if (exchange->forks.chosen)
 		error = xfs_forks_change(exchange, tp);
 	else
-		error = xfs_rmap_change_all(exchange, tp) ?: exchange_all(exchange, tp);
+		error = xfs_rmap_change_all(exchange, tp) ?: exchange_all(exchange, tp) ?:
+			xfs_unmap_freed_blocks(tp);
 	if (trace_exchrange_xfs_transaction_enabled())
 		trace_exchrange_xfs_transaction(exchange->request,
 						exchange->reservation.log_bytes,
@@ -696,5 +706,6 @@ int xfs_exchange_pieces(struct xfs_exchange *exchange)
 		xfs_exchange_set_sizes(exchange);
 out_unlock:
 	xfs_exchange_unlock_maps(exchange);
+	xfs_room_give_back(exchange);
 	return error;
 }

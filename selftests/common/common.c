@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <fcntl.h>
 #include <grp.h>
+#include <inttypes.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <linux/magic.h>
@@ -287,6 +288,44 @@ int make_file(const char *name, struct file_spec spec, unsigned int seed)
 	}
 	assert_int_equal(fsync(fd), 0);
 	return fd;
+}
+
+int make_comb(const char *name, unsigned int teeth, unsigned int seed)
+{
+	static const struct file_spec empty = { SHAPE_PLAIN, 0 };
+	uint8_t bytes[BLOCK];
+	int fd = make_file(name, empty, seed);
+	unsigned int i;
+
+	memset(bytes, seed, sizeof(bytes));
+	assert_int_equal(ftruncate(fd, 2ull * teeth * BLOCK), 0);
+	for (i = 0; i < teeth; i++)
+		assert_int_equal(pwrite(fd, bytes, BLOCK, 2ull * i * BLOCK), BLOCK);
+	assert_int_equal(fsync(fd), 0);
+	return fd;
+}
+
+uint64_t disk_place_of(int fd)
+{
+	struct {
+		struct fiemap		map;
+		struct fiemap_extent	extent;
+	} query = { .map = { .fm_length = FIEMAP_MAX_OFFSET, .fm_extent_count = 1 } };
+
+	assert_int_equal(ioctl(fd, FS_IOC_FIEMAP, &query), 0);
+	assert_int_equal(query.map.fm_mapped_extents, 1);
+	return query.extent.fe_physical;
+}
+
+uint64_t bytes_of_ag(void)
+{
+	struct outcome outcome = run_and_keep("xfs_info %s | sed -n 's/.* agsize=\\([0-9]*\\) .*/\\1/p'",
+					      mount_point);
+	uint64_t blocks = 0;
+
+	assert_int_equal(sscanf(outcome.out, "%" SCNu64, &blocks), 1);
+	drop_outcome(&outcome);
+	return blocks * BLOCK;
 }
 
 int open_path(const char *path, int flags)

@@ -114,6 +114,12 @@ struct file_spec {
 
 /* Makes @name anew, durable and owned by nobody; returns it open O_RDWR. */
 int make_file(const char *name, struct file_spec spec, unsigned int seed);
+/* A file of which every second block, from its first on, is there. */
+int make_comb(const char *name, unsigned int teeth, unsigned int seed);
+/* Where the first extent of a file begins on the disk, in bytes. */
+uint64_t disk_place_of(int fd);
+/* On XFS with blocks of BLOCK. */
+uint64_t bytes_of_ag(void);
 int open_path(const char *path, int flags);
 unsigned int count_extents(int fd);
 
