@@ -2,7 +2,8 @@
 /*
  * What one transaction on XFS leaves for afterwards has the room that it needs, and takes it
  * from nobody: reverse mappings of shared extents, which intents update after the commit, in
- * allocation groups (AGs) that are full.
+ * allocation groups (AGs) that are full.  And what one call may do is bounded for ordinary
+ * users.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -277,12 +278,51 @@ static void test_room_beside_others(void **state)
 	leave_scratch();
 }
 
+#define LIMIT	"/sys/module/exchrange/parameters/xfs_max_extents_user"
+
+static int exchange(void *argument)
+{
+	return device_exchange(argument);
+}
+
+/* By one extent, for those who are not root. */
+static void test_limit_of_users(void **state)
+{
+	struct exchrange_range range = {
+		.file1_fd	= make_comb("file1", 100, 'a'),
+		.file2_fd	= make_comb("file2", 100, 'b'),
+		.flags		= EXCHRANGE_TO_EOF,
+	};
+	struct picture before[2] = {
+		take_picture(range.file1_fd), take_picture(range.file2_fd),
+	};
+
+	(void)state;
+	assert_int_equal(run("cat " LIMIT " >/tmp/limit && echo 99 >" LIMIT), 0);
+	assert_int_equal(as_nobody(exchange, &range), E2BIG);
+	assert_unchanged(&before[0], range.file1_fd);
+	assert_unchanged(&before[1], range.file2_fd);
+	range.flags |= EXCHRANGE_DRY_RUN;
+	assert_int_equal(as_nobody(exchange, &range), E2BIG);
+	assert_int_equal(as_root(exchange, &range), 0);
+	assert_int_equal(run("echo 100 >" LIMIT), 0);
+	assert_int_equal(as_nobody(exchange, &range), 0);
+	range.flags = EXCHRANGE_TO_EOF;
+	assert_int_equal(as_nobody(exchange, &range), 0);
+	assert_int_equal(run("cat /tmp/limit >" LIMIT), 0);
+	drop_picture(&before[0]);
+	drop_picture(&before[1]);
+	close(range.file1_fd);
+	close(range.file2_fd);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_shared_extents_in_full_ags),
 		cmocka_unit_test(test_room_is_given_back),
 		cmocka_unit_test(test_room_beside_others),
+		cmocka_unit_test(test_limit_of_users),
 	};
 
 	start(argc, argv);

@@ -29,6 +29,8 @@
  * Whoever calls these holds both inodes' IOLOCK and MMAPLOCK exclusively, and nothing of
  * what is going to move is in the page cache.
  */
+#include <linux/capability.h>
+#include <linux/module.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 
@@ -75,6 +77,21 @@ static struct xfs_bmbt_irec record_of(const struct xfs_piece *piece, int side,
 		.br_state	= mapping.unwritten ? XFS_EXT_UNWRITTEN :
 						      XFS_EXT_NORM,
 	};
+}
+
+/*
+ * What one call may do for users without CAP_SYS_ADMIN: others who write where it works wait
+ * for all of it.  Measured by selftests/bench/bench_beside.c: see uapi.md.
+ */
+static unsigned int xfs_max_extents_user = 8192;
+module_param(xfs_max_extents_user, uint, 0644);
+MODULE_PARM_DESC(xfs_max_extents_user,
+		 "Extents that one exchange in one transaction on XFS may have, for users without CAP_SYS_ADMIN");
+
+static u64 user_limit(void)
+{
+	return ns_capable_noaudit(&init_user_ns, CAP_SYS_ADMIN) ? U64_MAX :
+								  READ_ONCE(xfs_max_extents_user);
 }
 
 /* Blocks of the map of @side whose records are replaced; its ILOCK. */
@@ -196,7 +213,7 @@ static int plan_pieces(struct xfs_exchange *exchange)
 
 	xfs_exchange_lock_maps(exchange);
 	nofs = memalloc_nofs_save();
-	error = xfs_collect_pieces(pieces, xfs_piece_limit(exchange->mp)) ?:
+	error = xfs_collect_pieces(pieces, min(xfs_piece_limit(exchange->mp), user_limit())) ?:
 		xfs_reserve_blocks(pieces, &exchange->reservation) ?:
 		xfs_exchange_collect_ags(exchange);
 	memalloc_nofs_restore(nofs);
@@ -223,6 +240,9 @@ static int plan_forks(struct xfs_exchange *exchange)
 	error = xfs_forks_collect(exchange);
 	memalloc_nofs_restore(nofs);
 	xfs_exchange_unlock_maps(exchange);
+	/* A piece has a record of either file. */
+	if (!error && fork_rmaps(exchange) / 2 > user_limit())
+		error = -E2BIG;
 	if (!error)
 		error = xfs_forks_reserve(exchange);
 	if (error != -EOPNOTSUPP)
