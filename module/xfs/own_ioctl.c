@@ -54,6 +54,16 @@ struct xfs_geometry {
 
 static_assert(sizeof(struct xfs_geometry) == 256);
 
+/* What vfs_ioctl() does, which 7.2 exports no more.  No locks held. */
+static int call_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	long result = -ENOIOCTLCMD;
+
+	if (file->f_op->unlocked_ioctl)
+		result = file->f_op->unlocked_ioctl(file, cmd, arg);
+	return result == -ENOIOCTLCMD ? -ENOTTY : result;
+}
+
 /*
  * Calls XFS as ioctl(2) would, security modules included.  No locks held;
  * -ENOTTY where this XFS does not know @cmd.
@@ -66,7 +76,7 @@ static int xfs_ioctl(struct file *file, unsigned int cmd, void __user *argument)
 	error = security_file_ioctl(file, cmd, arg);
 	if (error)
 		return error;
-	return vfs_ioctl(file, cmd, arg);
+	return call_ioctl(file, cmd, arg);
 }
 
 static unsigned int xfs_command(enum exchange_operation operation)
@@ -86,8 +96,8 @@ static int hand_on(const struct exchange_request *request)
 {
 	int error;
 
-	error = vfs_ioctl(request->file2, xfs_command(request->operation),
-			  (unsigned long)request->argument);
+	error = call_ioctl(request->file2, xfs_command(request->operation),
+			   (unsigned long)request->argument);
 	return error == -ENOTTY ? -EOPNOTSUPP : error;
 }
 
