@@ -43,4 +43,9 @@ static inline void compat_vm_flags_mod(struct vm_area_struct *vma,
 #endif
 #endif
 
+/* The attributes of a file have this name since 6.17; Kbuild looks. */
+#ifndef HAVE_FILE_KATTR
+#define file_kattr	fileattr
+#endif
+
 #endif /* EXCHRANGE_COMPAT_H */

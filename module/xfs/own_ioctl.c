@@ -21,6 +21,7 @@
 #include <linux/security.h>
 #include <linux/uaccess.h>
 
+#include "../compat.h"
 #include "backend.h"
 #include "trace.h"
 
@@ -232,7 +233,7 @@ static int read_geometry(struct file *file, struct xfs_geometry *geometry)
 /* Blocks are exchanged by the realtime extent where the file has those. */
 static u32 file_alignment(struct file *file, const struct xfs_geometry *geometry)
 {
-	struct fileattr attributes = { };
+	struct file_kattr attributes = { };
 
 	if (!vfs_fileattr_get(file_dentry(file), &attributes) &&
 	    attributes.fsx_xflags & FS_XFLAG_REALTIME)
