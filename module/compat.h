@@ -8,6 +8,10 @@
 #include <linux/file.h>
 #include <linux/mm.h>
 #include <linux/security.h>
+/* hex2bin() moved here, and kernel.h includes it no more since 7.2. */
+#if __has_include("linux/hex.h")
+#include <linux/hex.h>
+#endif
 
 /* Since 6.12 struct fd is opaque. */
 #ifndef fd_file
