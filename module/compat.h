@@ -6,8 +6,13 @@
 #define EXCHRANGE_COMPAT_H
 
 #include <linux/file.h>
+#include <linux/fs.h>
 #include <linux/mm.h>
 #include <linux/security.h>
+/* What fs.h has had before 6.3. */
+#if __has_include("linux/filelock.h")
+#include <linux/filelock.h>
+#endif
 /* hex2bin() moved here, and kernel.h includes it no more since 7.2. */
 #if __has_include("linux/hex.h")
 #include <linux/hex.h>
