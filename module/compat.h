@@ -52,6 +52,34 @@ static inline void compat_vm_flags_mod(struct vm_area_struct *vma,
 #endif
 #endif
 
+/* An inode's times have functions since 6.7, and some of them in older kernels; Kbuild looks. */
+#ifndef HAVE_INODE_GET_CTIME
+static inline struct timespec64 inode_get_ctime(const struct inode *inode)
+{
+	return inode->i_ctime;
+}
+
+static inline struct timespec64 inode_set_ctime_current(struct inode *inode)
+{
+	inode->i_ctime = current_time(inode);
+	return inode->i_ctime;
+}
+#endif
+
+#ifndef HAVE_INODE_GET_MTIME
+static inline struct timespec64 inode_get_mtime(const struct inode *inode)
+{
+	return inode->i_mtime;
+}
+
+static inline struct timespec64 inode_set_mtime_to_ts(struct inode *inode,
+						      struct timespec64 time)
+{
+	inode->i_mtime = time;
+	return time;
+}
+#endif
+
 /* The attributes of a file have this name since 6.17; Kbuild looks. */
 #ifndef HAVE_FILE_KATTR
 #define file_kattr	fileattr
