@@ -7,7 +7,9 @@
 
 #include <linux/file.h>
 #include <linux/fs.h>
+#include <linux/minmax.h>
 #include <linux/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/security.h>
 /* What fs.h has had before 6.3. */
 #if __has_include("linux/filelock.h")
@@ -79,6 +81,31 @@ static inline struct timespec64 inode_set_mtime_to_ts(struct inode *inode,
 	return time;
 }
 #endif
+
+/*
+ * Cuts *@count at what @file may have from @pos on, in bytes: the file system's maximum and
+ * the caller's limit.  -EFBIG where that is nothing, with SIGXFSZ for the limit.  The kernel
+ * exports it since 6.10; Kbuild looks.
+ */
+static inline int compat_write_check_limits(struct file *file, loff_t pos, loff_t *count)
+{
+#ifdef HAVE_GENERIC_WRITE_CHECK_LIMITS
+	return generic_write_check_limits(file, pos, count);
+#else
+	u64 limit = rlimit(RLIMIT_FSIZE);
+	u64 most = file_inode(file)->i_sb->s_maxbytes;
+
+	if (!(file->f_flags & O_LARGEFILE))
+		most = min_t(u64, most, MAX_NON_LFS);
+	if (pos >= limit)
+		send_sig(SIGXFSZ, current, 0);
+	most = min(most, limit);
+	if (pos >= most)
+		return -EFBIG;
+	*count = min_t(u64, *count, most - pos);
+	return 0;
+#endif
+}
 
 /* The attributes of a file have this name since 6.17; Kbuild looks. */
 #ifndef HAVE_FILE_KATTR
