@@ -15,6 +15,12 @@
 #if __has_include("linux/filelock.h")
 #include <linux/filelock.h>
 #endif
+/* Batches of folios: the header's name in 7.3, and in older ones. */
+#if __has_include("linux/folio_batch.h")
+#include <linux/folio_batch.h>
+#else
+#include <linux/pagevec.h>
+#endif
 /* hex2bin() moved here, and kernel.h includes it no more since 7.2. */
 #if __has_include("linux/hex.h")
 #include <linux/hex.h>
