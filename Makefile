@@ -2,7 +2,8 @@
 #
 # exchrange: `make help` tells what there is to make.
 
-VERSION := 0.1.0
+# The first entry of debian/changelog has it; DKMS's copy of the source is told.
+VERSION := $(shell sed -n '1s/.*(\(.*\)).*/\1/p' debian/changelog 2>/dev/null)
 
 PREFIX     ?= /usr/local
 BINDIR     ?= $(PREFIX)/bin
@@ -10,6 +11,7 @@ LIBDIR     ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 DATADIR    ?= $(PREFIX)/share
 MANDIR     ?= $(DATADIR)/man
+ZSHDIR     ?= $(DATADIR)/zsh/site-functions
 DESTDIR    ?=
 
 KERNEL_RELEASE ?= $(shell uname -r)
@@ -82,7 +84,7 @@ else
 			module/$$module/private.list $(private_types)/$${module}_types.h || true; \
 	done
 	$(say) KBUILD exchrange.ko
-	$(Q)$(kbuild) modules
+	+$(Q)$(kbuild) modules
 endif
 
 # --- the library and the command ----------------------------------------------
@@ -220,7 +222,7 @@ pictures:
 # --- installing ---------------------------------------------------------------
 
 bash_completion := $(DATADIR)/bash-completion/completions/exchrange
-zsh_completion  := $(DATADIR)/zsh/site-functions/_exchrange
+zsh_completion  := $(ZSHDIR)/_exchrange
 
 # The command's manuals go where the command goes.
 command_manuals := $(wildcard tools/man/exchrange*.1)
@@ -239,7 +241,7 @@ install: $(if $(missing_headers),skip-module,install-module) install-tools
 # its key to itself: the README says what Secure Boot asks for.
 install-module: modules
 	$(say) INSTALL exchrange.ko
-	$(Q)$(kbuild) CONFIG_MODULE_COMPRESS_XZ= CONFIG_MODULE_SIG_ALL= \
+	+$(Q)$(kbuild) CONFIG_MODULE_COMPRESS_XZ= CONFIG_MODULE_SIG_ALL= \
 		DEPMOD=true INSTALL_MOD_STRIP=1 INSTALL_MOD_PATH=$(stage) modules_install
 	$(Q)$(if $(DESTDIR),,depmod $(KERNEL_RELEASE))
 
@@ -272,28 +274,53 @@ ifeq ($(missing_command),)
 endif
 	$(Q)$(if $(DESTDIR),,ldconfig)
 
-# The module for this kernel and for each one that is installed later.
+# The module for all kernels with headers, now and later, and loaded at every boot.
 dkms_source := /usr/src/exchrange-$(VERSION)
-dkms_remove = if [ -d $(dkms_source) ]; then \
-		dkms remove exchrange/$(VERSION) --all; rm -rf $(dkms_source); fi
+dkms_files   = Makefile Kbuild $(shell find module scripts uapi \
+		-name '*.[ch]' -o -name '*.list' -o -path 'scripts/*')
+modules_load := /usr/lib/modules-load.d/exchrange.conf
+# Not a package's.
+dkms_remove  = if ! dpkg -S $(modules_load) >/dev/null 2>&1; then \
+		for source in /usr/src/exchrange-*; do \
+			[ -d "$$source" ] || continue; \
+			dkms remove exchrange/$${source\#*/exchrange-} --all; rm -rf "$$source"; \
+		done; rm -f $(modules_load); fi
 
-.PHONY: install-dkms
-install-dkms: install-tools
-	@command -v dkms >/dev/null || { echo "There is no DKMS: apt-get install dkms" >&2; exit 1; }
-	$(Q)$(dkms_remove)
-	$(say) DKMS exchrange/$(VERSION)
-	$(Q)$(INSTALL) -d $(dkms_source)/module/xfs $(dkms_source)/module/btrfs \
-		$(dkms_source)/uapi/linux $(dkms_source)/scripts
-	$(Q)$(INSTALL) -m 644 Makefile Kbuild $(dkms_source)
-	$(Q)$(INSTALL) -m 644 module/*.[ch] $(dkms_source)/module
-	$(Q)for module in xfs btrfs; do \
-		$(INSTALL) -m 644 module/$$module/*.[ch] module/$$module/private.list \
-			$(dkms_source)/module/$$module; \
+# Debian's names of what install-dkms needs and does not find.
+missing_program = $(if $(shell command -v $(1)),,$(2))
+missing_for_dkms = $(strip $(call missing_program,dkms,dkms) $(call missing_program,$(CC),gcc) \
+		$(missing_headers) $(call missing_program,bpftool,bpftool) \
+		$(if $(call missing_program,$(CC),gcc),libjson-c-dev libmount-dev,$(missing_command)))
+
+.PHONY: check-for-dkms install-dkms install-dkms-source
+check-for-dkms:
+	$(Q)missing='$(missing_for_dkms)'; [ -z "$$missing" ] || { \
+		echo "This is missing, and nothing was installed: apt-get install $$missing" >&2; exit 1; }
+	$(Q)! dpkg -S $(modules_load) 2>/dev/null || { \
+		echo "The package exchrange-dkms is installed, and does that." >&2; exit 1; }
+
+# What DKMS builds from, as packages have it too.
+install-dkms-source:
+	$(Q)set -e; for file in $(dkms_files); do \
+		$(INSTALL) -D -m "$$([ -x $$file ] && echo 755 || echo 644)" \
+			$$file $(DESTDIR)$(dkms_source)/$$file; \
 	done
-	$(Q)$(INSTALL) -m 755 scripts/private_types scripts/private_types.awk $(dkms_source)/scripts
-	$(Q)$(INSTALL) -m 644 uapi/linux/exchrange.h $(dkms_source)/uapi/linux
-	$(Q)sed 's|@VERSION@|$(VERSION)|' module/dkms.conf >$(dkms_source)/dkms.conf
+	$(Q)sed 's|@VERSION@|$(VERSION)|' module/dkms.conf >$(DESTDIR)$(dkms_source)/dkms.conf
+	$(Q)$(INSTALL) -d $(dir $(DESTDIR)$(modules_load))
+	$(Q)echo exchrange >$(DESTDIR)$(modules_load)
+
+install-dkms: check-for-dkms
+	$(Q)$(dkms_remove)
+	$(Q)$(MAKE) --no-print-directory DESTDIR= install-tools install-dkms-source
+	$(say) DKMS exchrange/$(VERSION)
 	$(Q)dkms install exchrange/$(VERSION) -k $(KERNEL_RELEASE)
+	$(Q)for headers in $(filter-out %/$(KERNEL_RELEASE)/build,$(wildcard /lib/modules/*/build)); do \
+		kernel=$${headers%/build}; dkms install exchrange/$(VERSION) -k $${kernel##*/} || :; \
+	done
+
+.PHONY: deb
+deb:
+	@packaging/make_deb $(BUILD)
 
 .PHONY: uninstall
 uninstall:
@@ -328,6 +355,7 @@ help:
 	@echo "make install      install it under PREFIX=$(PREFIX); DESTDIR= is put before it"
 	@echo "make install-dkms the same, with the module for later kernels too"
 	@echo "make uninstall    remove it again"
+	@echo "make deb          the Debian packages, in $(BUILD)/"
 	@echo "make demo         boot a guest and swap two real files in it"
 	@echo "make check        run every test, in guests"
 	@echo "make check-crash  every crash point and many power cuts: an hour"

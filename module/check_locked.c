@@ -6,6 +6,7 @@
 #include <linux/align.h>
 #include <linux/minmax.h>
 
+#include "compat.h"
 #include "exchange.h"
 
 /* Within the limits of both files: -EFBIG, with SIGXFSZ, or -EINVAL. */
@@ -14,10 +15,10 @@ static int check_limits(const struct exchange_request *request)
 	loff_t allowed = request->length;
 	int error;
 
-	error = generic_write_check_limits(request->file2,
-					   request->file2_offset, &allowed) ?:
-		generic_write_check_limits(request->file1,
-					   request->file1_offset, &allowed);
+	error = compat_write_check_limits(request->file2,
+					  request->file2_offset, &allowed) ?:
+		compat_write_check_limits(request->file1,
+					  request->file1_offset, &allowed);
 	if (error)
 		return error;
 	return allowed == request->length ? 0 : -EINVAL;

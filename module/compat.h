@@ -6,8 +6,25 @@
 #define EXCHRANGE_COMPAT_H
 
 #include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/minmax.h>
 #include <linux/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/security.h>
+/* What fs.h has had before 6.3. */
+#if __has_include("linux/filelock.h")
+#include <linux/filelock.h>
+#endif
+/* Batches of folios: the header's name in 7.3, and in older ones. */
+#if __has_include("linux/folio_batch.h")
+#include <linux/folio_batch.h>
+#else
+#include <linux/pagevec.h>
+#endif
+/* hex2bin() moved here, and kernel.h includes it no more since 7.2. */
+#if __has_include("linux/hex.h")
+#include <linux/hex.h>
+#endif
 
 /* Since 6.12 struct fd is opaque. */
 #ifndef fd_file
@@ -41,6 +58,64 @@ static inline void compat_vm_flags_mod(struct vm_area_struct *vma,
 #ifdef CONFIG_SECURITY_PATH
 #define COMPAT_HAS_TRUNCATE_HOOK
 #endif
+#endif
+
+/* An inode's times have functions since 6.7, and some of them in older kernels; Kbuild looks. */
+#ifndef HAVE_INODE_GET_CTIME
+static inline struct timespec64 inode_get_ctime(const struct inode *inode)
+{
+	return inode->i_ctime;
+}
+
+static inline struct timespec64 inode_set_ctime_current(struct inode *inode)
+{
+	inode->i_ctime = current_time(inode);
+	return inode->i_ctime;
+}
+#endif
+
+#ifndef HAVE_INODE_GET_MTIME
+static inline struct timespec64 inode_get_mtime(const struct inode *inode)
+{
+	return inode->i_mtime;
+}
+
+static inline struct timespec64 inode_set_mtime_to_ts(struct inode *inode,
+						      struct timespec64 time)
+{
+	inode->i_mtime = time;
+	return time;
+}
+#endif
+
+/*
+ * Cuts *@count at what @file may have from @pos on, in bytes: the file system's maximum and
+ * the caller's limit.  -EFBIG where that is nothing, with SIGXFSZ for the limit.  The kernel
+ * exports it since 6.10; Kbuild looks.
+ */
+static inline int compat_write_check_limits(struct file *file, loff_t pos, loff_t *count)
+{
+#ifdef HAVE_GENERIC_WRITE_CHECK_LIMITS
+	return generic_write_check_limits(file, pos, count);
+#else
+	u64 limit = rlimit(RLIMIT_FSIZE);
+	u64 most = file_inode(file)->i_sb->s_maxbytes;
+
+	if (!(file->f_flags & O_LARGEFILE))
+		most = min_t(u64, most, MAX_NON_LFS);
+	if (pos >= limit)
+		send_sig(SIGXFSZ, current, 0);
+	most = min(most, limit);
+	if (pos >= most)
+		return -EFBIG;
+	*count = min_t(u64, *count, most - pos);
+	return 0;
+#endif
+}
+
+/* The attributes of a file have this name since 6.17; Kbuild looks. */
+#ifndef HAVE_FILE_KATTR
+#define file_kattr	fileattr
 #endif
 
 #endif /* EXCHRANGE_COMPAT_H */

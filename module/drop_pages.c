@@ -16,9 +16,9 @@
 #include <linux/jiffies.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
-#include <linux/pagevec.h>
 #include <linux/sched/signal.h>
 
+#include "compat.h"
 #include "exchange.h"
 
 static bool unmap_and_look(struct address_space *mapping, struct folio *folio)

@@ -26,6 +26,7 @@
 #include <linux/vmalloc.h>
 #include <crypto/sha2.h>
 
+#include "compat.h"
 #include "exchange.h"
 #include "private_symbols.h"
 

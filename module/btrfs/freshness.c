@@ -10,6 +10,7 @@
 #include <linux/jhash.h>
 #include <linux/sched/signal.h>
 
+#include "../compat.h"
 #include "exchange.h"
 
 /* What user space carries from START_COMMIT to COMMIT.  Nothing else reads it. */

@@ -23,6 +23,7 @@
 #include <linux/sched.h>
 #include <linux/slab.h>
 
+#include "../compat.h"
 #include "../trace.h"
 #include "exchange.h"
 

@@ -12,6 +12,7 @@
 #include <linux/pagemap.h>
 #include <linux/sched/signal.h>
 
+#include "../compat.h"
 #include "private.h"
 #include "exchange.h"
 

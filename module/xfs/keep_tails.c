@@ -12,10 +12,10 @@
  * XFS frees no such blocks of a file with XFS_DIFLAG_PREALLOC.  Both files have
  * it from before the exchange, in the log too, until after it.
  */
-#include <linux/filelock.h>
 #include <linux/hashtable.h>
 #include <linux/slab.h>
 
+#include "../compat.h"
 #include "backend.h"
 #include "private.h"
 

@@ -21,6 +21,7 @@
 #include <linux/security.h>
 #include <linux/uaccess.h>
 
+#include "../compat.h"
 #include "backend.h"
 #include "trace.h"
 
@@ -54,6 +55,16 @@ struct xfs_geometry {
 
 static_assert(sizeof(struct xfs_geometry) == 256);
 
+/* What vfs_ioctl() does, which 7.2 exports no more.  No locks held. */
+static int call_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	long result = -ENOIOCTLCMD;
+
+	if (file->f_op->unlocked_ioctl)
+		result = file->f_op->unlocked_ioctl(file, cmd, arg);
+	return result == -ENOIOCTLCMD ? -ENOTTY : result;
+}
+
 /*
  * Calls XFS as ioctl(2) would, security modules included.  No locks held;
  * -ENOTTY where this XFS does not know @cmd.
@@ -66,7 +77,7 @@ static int xfs_ioctl(struct file *file, unsigned int cmd, void __user *argument)
 	error = security_file_ioctl(file, cmd, arg);
 	if (error)
 		return error;
-	return vfs_ioctl(file, cmd, arg);
+	return call_ioctl(file, cmd, arg);
 }
 
 static unsigned int xfs_command(enum exchange_operation operation)
@@ -86,8 +97,8 @@ static int hand_on(const struct exchange_request *request)
 {
 	int error;
 
-	error = vfs_ioctl(request->file2, xfs_command(request->operation),
-			  (unsigned long)request->argument);
+	error = call_ioctl(request->file2, xfs_command(request->operation),
+			   (unsigned long)request->argument);
 	return error == -ENOTTY ? -EOPNOTSUPP : error;
 }
 
@@ -222,7 +233,7 @@ static int read_geometry(struct file *file, struct xfs_geometry *geometry)
 /* Blocks are exchanged by the realtime extent where the file has those. */
 static u32 file_alignment(struct file *file, const struct xfs_geometry *geometry)
 {
-	struct fileattr attributes = { };
+	struct file_kattr attributes = { };
 
 	if (!vfs_fileattr_get(file_dentry(file), &attributes) &&
 	    attributes.fsx_xflags & FS_XFLAG_REALTIME)

@@ -74,6 +74,43 @@ as_guest_root()
 	fi
 }
 
+# Keeps what was built there.
+copy_source()
+{
+	mkdir -p "$work/source"
+	rsync -a --delete --exclude=/.git --filter=':- .gitignore' "$top/" "$work/source/"
+}
+
+# Shows the Debian root $lower at $work/merged, with the source $work/source at its /build.
+# What changes there goes to the folder $changes; $lower is never written to.
+mount_root()
+{
+	local root=$work/merged
+	mkdir -p "$changes" "$work/overlayfs" "$root"
+	mount -t overlay overlay \
+		-o "lowerdir=$lower,upperdir=$changes,workdir=$work/overlayfs" "$root"
+	mkdir -p "$root/build"
+	mount --bind "$work/source" "$root/build"
+	mount --rbind /proc "$root/proc"
+	mount --rbind /dev "$root/dev"
+	cp -L /etc/resolv.conf "$root/etc/resolv.conf" 2>/dev/null || true
+}
+
+# Runs a command in that root.
+enter()
+{
+	local status=0
+	mount_root
+	chroot "$work/merged" /usr/bin/env -i LC_ALL=C HOME=/root \
+		PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+		${http_proxy:+http_proxy="$http_proxy"} \
+		sh -c 'cd /build && exec "$@"' sh "$@" || status=$?
+	umount -l "$work/merged"
+	rmdir "$changes/build"
+	rm -f "$changes/etc/resolv.conf"
+	return "$status"
+}
+
 # Shows on a terminal how long it takes and the end of the log, until it is killed or
 # its parent is gone.
 show_progress()
