@@ -129,8 +129,11 @@ static void test_after_the_end_of_time(void **state)
 		skip();
 	enter_scratch("mkfs.xfs -q -f -m bigtime=0", "");
 	assert_int_equal(enter_folder("clock"), 0);
+	check("exchrange start-commit f >token");
 	set_clock(0x7fffffff - begun[0].tv_sec + 1000000);
 	check("echo old >f && test $(stat -c %Y f) = 2147483647");
+	assert_complains("echo x | timeout 60 exchrange write --if-unchanged-since $(cat token) f", 1,
+			 "f: has changed meanwhile", "");
 	assert_complains("timeout 60 exchrange start-commit f", 1, "f: the clock is past the last time",
 			 "changes cannot be told");
 	assert_complains("EDITOR='echo edited >' timeout 60 exchrange edit f", 1,

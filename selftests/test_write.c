@@ -503,6 +503,7 @@ static const struct wrong wrongs[] = {
 	{ "write .", 1, ".: is a directory", "" },
 	{ "write f/x", 1, "f/x: Not a directory", "" },
 	{ "write missing/x", 1, "missing/x: no such directory; make missing/ first", "" },
+	{ "write f/", 1, "f/: Not a directory", "" },
 	{ "write fifo", 1, "fifo: is not a regular file", "" },
 	{ "write /dev/null", 1, "/dev/null: is not a regular file", "" },
 	{ "write --no-follow link", 1, "link: is a symbolic link", "--no-follow" },

@@ -115,6 +115,16 @@ int exchrange_check_writable(int fd)
 
 /* --- by path --------------------------------------------------------------------- */
 
+/* A path that ends with a slash is of a directory, or of none. */
+static int fail_without_name(int from, const char *path)
+{
+	int fd = openat(from, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int error = fd < 0 && errno == ENOTDIR ? ENOTDIR : EISDIR;
+
+	exchrange_close(fd);
+	return fail(error);
+}
+
 /* Opens the directory of @path as seen from @from, and takes its last name. */
 static int open_directory(int from, const char *path,
 			  struct exchrange_place *place)
@@ -128,7 +138,7 @@ static int open_directory(int from, const char *path,
 	if (!*path)
 		return fail(ENOENT);
 	if (!*name || !strcmp(name, ".") || !strcmp(name, ".."))
-		return fail(EISDIR);
+		return fail_without_name(from, path);
 	if (strlen(path) >= sizeof(directory) ||
 	    strlen(name) >= sizeof(place->name))
 		return fail(ENAMETOOLONG);

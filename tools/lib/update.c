@@ -250,7 +250,7 @@ static int exchange(struct exchrange_update *update, int file, __u64 flags)
 static int take_sample(struct exchrange_update *update, int fd,
 		       const struct exchrange_sample *sample)
 {
-	struct exchrange_commit now = { .file2_fd = fd };
+	struct exchrange_sample now;
 
 	if (!(update->flags & EXCHRANGE_UPDATE_UNCHANGED))
 		return 0;
@@ -258,10 +258,10 @@ static int take_sample(struct exchrange_update *update, int fd,
 		return sample ? fail(EBUSY) : 0;
 	if (!sample)
 		return exchrange_sample(update->device, fd, &update->sample);
-	/* The commit decides; this spares the work. */
-	if (exchrange_start_commit(update->device, &now))
-		return -1;
-	if (memcmp(now.file2_freshness, sample->freshness, sizeof(sample->freshness)))
+	/* The commit decides; this spares the work.  What has no sample now had one then. */
+	if (exchrange_sample(update->device, fd, &now))
+		return errno == EAGAIN || errno == EOVERFLOW ? fail(EBUSY) : -1;
+	if (memcmp(&now, sample, sizeof(now)))
 		return fail(EBUSY);
 	update->sample = *sample;
 	return 0;
