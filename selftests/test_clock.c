@@ -127,7 +127,7 @@ static void test_after_the_end_of_time(void **state)
 	(void)state;
 	if (is_btrfs())
 		skip();
-	enter_scratch("mkfs.xfs -q -f -m bigtime=0", "");
+	enter_scratch("mkfs.xfs -q -f $XFS_MKFS -m bigtime=0", "");
 	assert_int_equal(enter_folder("clock"), 0);
 	check("exchrange start-commit f >token");
 	set_clock(0x7fffffff - begun[0].tv_sec + 1000000);
