@@ -139,6 +139,20 @@ static void test_a_directory_that_is_replaced(void **state)
 	      " && echo made | cmp - d1/made && test ! -e e/made");
 }
 
+/*
+ * It is found by the name that it has on another mount.  Where that is another file's by
+ * then, or nothing's, it is not what was named.
+ */
+static void test_a_mounted_file_whose_other_name_goes(void **state)
+{
+	(void)state;
+	assert_complains("touch target && mount --bind f target && cp f want && { sleep 1; mv f moved; echo other >f; echo new; } |"
+			 " exchrange write target; s=$?; cmp target want; umount target; echo other | cmp - f && cmp moved want && exit $s", 1,
+			 "target: is mounted by itself", "");
+	assert_complains("mount --bind f target && { sleep 1; mv f moved; echo new; } | exchrange write target; s=$?; umount target;"
+			 " test ! -e f && echo other | cmp - moved && exit $s", 1, "target: is mounted by itself", "");
+}
+
 /* A link that takes the place of the file meanwhile is not followed. */
 static void test_a_link_that_comes_meanwhile(void **state)
 {
@@ -229,6 +243,7 @@ int main(int argc, char **argv)
 		TEST(test_fallback_below_a_mount),
 		TEST(test_deeper_than_a_path),
 		TEST(test_a_directory_that_is_replaced),
+		TEST(test_a_mounted_file_whose_other_name_goes),
 		TEST(test_a_link_that_comes_meanwhile),
 		TEST(test_by_a_descriptor),
 		TEST(test_a_link_of_another_in_the_middle),

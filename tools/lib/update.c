@@ -35,6 +35,7 @@ struct exchrange_update {
 	bool			named;		/* begun by a path: commit looks again */
 	bool			created;	/* the staging file is the file now */
 	bool			can_be_named;	/* the staging file */
+	bool			elsewhere;	/* place is not what was named, but has that file */
 	int			file;		/* begun by a descriptor: open for writing */
 	int			pin;		/* the file, O_PATH; -1: there is none */
 	int			home;		/* directory for staging files; -1: place.dir */
@@ -143,6 +144,7 @@ static int go_elsewhere(struct exchrange_update *update, int *reader)
 		return -1;
 	exchrange_drop_place(&update->place);
 	update->place = place;
+	update->elsewhere = true;
 	replace(&update->pin, there);
 	replace(reader, open_pinned(update, there, O_RDONLY));
 	return *reader < 0 ? fail(errno ? errno : ENOENT) : 0;
@@ -504,6 +506,8 @@ static int commit_to(struct exchrange_update *update, int pin, __u64 flags)
 
 	if (!same && update->flags & EXCHRANGE_UPDATE_UNCHANGED)
 		return fail(EBUSY);
+	if (!same && update->elsewhere)
+		return fail(EXDEV);
 	if (pin >= 0)
 		return open_and_exchange(update, pin, flags);
 	ret = create(update, flags);
