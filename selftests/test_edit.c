@@ -113,7 +113,7 @@ static void test_an_editor_that_returns_at_once(void **state)
 	(void)state;
 	check("cp f want; EDITOR='(sleep 3; echo late >$1) >/dev/null 2>&1 & #' exchrange edit f 2>said && cmp f want"
 	      " && grep -q 'f: was not changed; an editor that returns at once must be told to wait' said"
-	      " && EDITOR='sleep 3; #' exchrange edit f 2>said && grep -qx 'exchrange: f: was not changed' said; sleep 1; cmp f want && " NOTHING_LEFT);
+	      " && EDITOR='sleep 4; #' exchrange edit f 2>said && grep -qx 'exchrange: f: was not changed' said; sleep 1; cmp f want && " NOTHING_LEFT);
 }
 
 /* One that still writes to the copy when it has ended. */

@@ -32,7 +32,7 @@ static void test_a_script_runs_while_it_is_saved(void **state)
 	(void)state;
 	check("EDITOR='./job >during 2>&1; printf \"#!/bin/sh\\necho new\\n\" >$1; #' exchrange edit job; cat during;"
 	      " grep -qx old during && test \"$(./job)\" = new"
-	      " && { printf '#!/bin/sh\\n'; sleep 1; ./job >during 2>&1; printf 'echo newer\\n'; } | exchrange write job;"
+	      " && { printf '#!/bin/sh\\n'; " BEGUN "./job >during 2>&1; printf 'echo newer\\n'; } | exchrange write job;"
 	      " cat during; grep -qx new during && test \"$(./job)\" = newer");
 }
 
@@ -245,7 +245,8 @@ static void test_other_locks_stay(void **state)
 /* --- watchers ---------------------------------------------------------------------------- */
 
 #define WATCHED								\
-	"watched() { inotifywait -q -m -e modify,close_write,attrib --format %e f >events & w=$!; sleep 2; eval \"$1\";"	\
+	"watched() { inotifywait -m -e modify,close_write,attrib --format %e f >events 2>ready & w=$!;"	\
+	UNTIL("grep -q established ready") "eval \"$1\";"	\
 	" sleep 1; kill $w; wait $w; cat events >&2; tr '\\n' ' ' <events >seen; }; "
 
 static void test_what_a_watcher_is_told(void **state)

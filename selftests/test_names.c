@@ -133,9 +133,9 @@ static void test_a_directory_that_is_replaced(void **state)
 {
 	(void)state;
 	check("mkdir d && echo old >d/f;"
-	      " { sleep 1; mv d e; mkdir d; echo other >d/f; echo new; } | exchrange write d/f"
+	      " { " BEGUN "mv d e; mkdir d; echo other >d/f; echo new; } | exchrange write d/f"
 	      " && echo new | cmp - e/f && echo other | cmp - d/f"
-	      " && { sleep 1; mv d d1; ln -s e d; echo made; } | exchrange write d/made"
+	      " && { " BEGUN "mv d d1; ln -s e d; echo made; } | exchrange write d/made"
 	      " && echo made | cmp - d1/made && test ! -e e/made");
 }
 
@@ -146,10 +146,10 @@ static void test_a_directory_that_is_replaced(void **state)
 static void test_a_mounted_file_whose_other_name_goes(void **state)
 {
 	(void)state;
-	assert_complains("touch target && mount --bind f target && cp f want && { sleep 1; mv f moved; echo other >f; echo new; } |"
+	assert_complains("touch target && mount --bind f target && cp f want && { " BEGUN "mv f moved; echo other >f; echo new; } |"
 			 " exchrange write target; s=$?; cmp target want; umount target; echo other | cmp - f && cmp moved want && exit $s", 1,
 			 "target: is mounted by itself", "");
-	assert_complains("mount --bind f target && { sleep 1; mv f moved; echo new; } | exchrange write target; s=$?; umount target;"
+	assert_complains("mount --bind f target && { " BEGUN "mv f moved; echo new; } | exchrange write target; s=$?; umount target;"
 			 " test ! -e f && echo other | cmp - moved && exit $s", 1, "target: is mounted by itself", "");
 }
 
@@ -157,9 +157,9 @@ static void test_a_mounted_file_whose_other_name_goes(void **state)
 static void test_a_link_that_comes_meanwhile(void **state)
 {
 	(void)state;
-	check("echo precious >other && { sleep 1; ln -sf other f; echo new; } | exchrange write f 2>said; test $? = 1"
+	check("echo precious >other && { " BEGUN "ln -sf other f; echo new; } | exchrange write f 2>said; test $? = 1"
 	      " && echo precious | cmp - other && test -L f && rm f"
-	      " && { sleep 1; ln -s other f; echo new; } | exchrange write f 2>>said; test $? = 1"
+	      " && { " BEGUN "ln -s other f; echo new; } | exchrange write f 2>>said; test $? = 1"
 	      " && echo precious | cmp - other");
 }
 

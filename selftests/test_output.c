@@ -138,8 +138,8 @@ static void test_json_of_watch(void **state)
 	make_named(names[5].bytes);
 	setenv("NAME1", name->bytes, 1);
 	setenv("NAME2", names[5].bytes, 1);
-	outcome = run_and_keep("cd %s/output && exchrange watch --json \"$NAME1\" \"$NAME2\" >lines & w=$!; cd %s/output; sleep 3;"
-			       " for n in \"$NAME1\" \"$NAME2\"; do echo x | exchrange write \"$n\"; sleep 0.5; done; sleep 1;"
+	outcome = run_and_keep("cd %s/output && exchrange watch --json \"$NAME1\" \"$NAME2\" >lines & w=$!; cd %s/output; " WATCHING
+			       "for n in \"$NAME1\" \"$NAME2\"; do echo x | exchrange write \"$n\"; sleep 0.5; done; sleep 1;"
 			       " kill $w; wait $w; cat lines", mount_point, mount_point);
 	line = strchr(outcome.out, '\n');
 	assert_non_null(line);
@@ -202,8 +202,8 @@ static void test_a_line_of_query_and_of_watch(void **state)
 	drop_outcome(&outcome);
 
 	setenv("NAME", hostile.bytes, 1);
-	outcome = run_and_keep("cd %s/output && exchrange watch \"$NAME\" >lines & w=$!; cd %s/output; sleep 3;"
-			       " echo x | exchrange write \"$NAME\"; sleep 1; kill $w; wait $w; cat lines",
+	outcome = run_and_keep("cd %s/output && exchrange watch \"$NAME\" >lines & w=$!; cd %s/output; " WATCHING
+			       "echo x | exchrange write \"$NAME\"; sleep 1; kill $w; wait $w; cat lines",
 			       mount_point, mount_point);
 	assert_harmless(outcome.out);
 	assert_ptr_equal(strchr(outcome.out, '\n'), outcome.out + strlen(outcome.out) - 1);
@@ -216,8 +216,8 @@ static void test_a_line_of_query_and_of_watch(void **state)
 static void test_times(void **state)
 {
 	(void)state;
-	check("for zone in UTC Asia/Kolkata XYZ9:30 ABC-13; do TZ=$zone timeout 30 exchrange watch f >line & w=$!; sleep 3;"
-	      " echo x | exchrange write f; sleep 1; kill $w; wait $w; cat line;"
+	check("for zone in UTC Asia/Kolkata XYZ9:30 ABC-13; do TZ=$zone timeout 30 exchrange watch f >line & w=$!; " WATCHING
+	      "echo x | exchrange write f; sleep 1; kill $w; wait $w; cat line;"
 	      " grep -qE '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{9}[+-][0-9]{2}:[0-9]{2} f: ' line"
 	      " && ago=$(($(date +%s) - $(date -d $(cut -d ' ' -f 1 line) +%s))) && test $ago -ge 0 && test $ago -lt 60 || exit 1; done 2>/dev/null");
 }
@@ -245,11 +245,11 @@ static void test_input_that_does_not_block(void **state)
 static void test_watch_into_a_pipe_that_is_closed(void **state)
 {
 	(void)state;
-	check("for json in '' --json; do (sleep 3; echo x | exchrange write f) & timeout 60 sh -c \"exchrange watch $json f | head -n 1 >line\""
+	check("for json in '' --json; do (" WATCHING "echo x | exchrange write f) & timeout 60 sh -c \"exchrange watch $json f | head -n 1 >line\""
 	      " && test $(wc -l <line) = 1 || exit 1; wait; done");
 	check("timeout 60 sh -c '(trap \"\" PIPE; exchrange watch f; echo $? >status) | sleep 2' && test $(cat status) = 1");
 	/* Nobody needs to read what is not printed. */
-	check("(sleep 4; echo x | exchrange write f; sleep 1) & { timeout 10 exchrange watch --exec 'echo ran >ran' f | true; }; grep -q ran ran");
+	check("(" WATCHING "echo x | exchrange write f; sleep 1) & { timeout 10 exchrange watch --exec 'echo ran >ran' f | true; }; grep -q ran ran");
 }
 
 #define TEST(name)	cmocka_unit_test_setup(name, make_folder)

@@ -87,7 +87,7 @@ static void test_a_planted_file_that_comes_meanwhile(void **state)
 {
 	(void)state;
 	check(PROTECTED "protect 1 && rm tmp/report"
-	      " && ! { sleep 1; " AS_NOBODY "sh -c 'umask 0; echo his >tmp/report'; echo secret; } |"
+	      " && ! { " BEGUN AS_NOBODY "sh -c 'umask 0; echo his >tmp/report'; echo secret; } |"
 	      " exchrange write tmp/report 2>said && echo his | cmp - tmp/report"
 	      " && ! echo secret | exchrange write --fallback=rename tmp/report 2>said && echo his | cmp - tmp/report"
 	      " && mount -t tmpfs t tmp && chmod 1777 tmp && " AS_NOBODY "sh -c 'umask 0; echo his >tmp/report'"
@@ -123,7 +123,7 @@ static void test_a_file_that_is_made_again(void **state)
 	(void)state;
 	check("umask 022 && mkdir stage www && setfacl -d -m u:33:rwx stage && chgrp 60 www && chmod 2775 www"
 	      " && : >www/usual && chmod 600 f && cp -p f www/f"
-	      " && { sleep 1; rm www/f; echo new; } | exchrange write --staging stage www/f && echo new | cmp - www/f"
+	      " && { " BEGUN "rm www/f; echo new; } | exchrange write --staging stage www/f && echo new | cmp - www/f"
 	      " && getfacl -n www/usual | tail -n +2 >want && getfacl -n www/f | tail -n +2 | cmp - want");
 }
 
@@ -132,9 +132,9 @@ static void test_a_file_that_is_made_again(void **state)
 static void test_append_only_meanwhile(void **state)
 {
 	(void)state;
-	check("seq 1000 >log && cp log want && { { sleep 1; chattr +a log; echo gone; } | exchrange write log 2>said;"
+	check("seq 1000 >log && cp log want && { { " BEGUN "chattr +a log; echo gone; } | exchrange write log 2>said;"
 	      " test $? = 1; } && chattr -a log && cmp log want && grep -q 'log: is immutable or append-only' said"
-	      " && { { sleep 1; chattr +i log; echo gone; } | exchrange write log 2>said; test $? = 1; } && chattr -i log"
+	      " && { { " BEGUN "chattr +i log; echo gone; } | exchrange write log 2>said; test $? = 1; } && chattr -i log"
 	      " && cmp log want"
 	      " && { EDITOR='chattr +a log; echo gone >' exchrange edit log 2>said; test $? = 1; } && chattr -a log"
 	      " && cmp log want && grep -q 'the edit is kept' said && rm -r .exchrange-edit-*");
@@ -145,7 +145,7 @@ static void test_rights_that_go_meanwhile(void **state)
 {
 	(void)state;
 	check("chmod 666 f && cp f want"
-	      " && { { sleep 1; chmod 644 f; echo new; } | " AS_NOBODY "exchrange write f 2>said; test $? = 1; }"
+	      " && { { " BEGUN "chmod 644 f; echo new; } | " AS_NOBODY "exchrange write f 2>said; test $? = 1; }"
 	      " && cmp f want && grep -q 'f: permission denied' said");
 }
 

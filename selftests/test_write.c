@@ -382,7 +382,7 @@ static void test_fs_verity(void **state)
 	if (!is_btrfs())
 		skip();
 	check("head -c 100000 /dev/urandom >f && cp f want && echo other >g && perl -e 'open(F, \"<\", \"f\");"
-	      " ioctl(F, 0x40806685, pack(\"LLLLQLLQx88\", 1, 1, 4096, 0, 0, 0, 0, 0)) or die $!'");
+	      " $a = pack(\"LLLLQLLQx88\", 1, 1, 4096, 0, 0, 0, 0, 0); ioctl(F, 0x40806685, $a) or die $!'");
 	assert_complains("echo x | exchrange write f", 1, "f: has fs-verity", "never be written to");
 	assert_complains("exchrange swap g f", 1, "f: has fs-verity", "");
 	assert_complains("EDITOR=true exchrange edit f", 1, "f: has fs-verity", "");

@@ -15,6 +15,16 @@ void check(const char *script);
 void assert_complains(const char *script, int status, const char *text1,
 		      const char *text2);
 
+/* Waits for a condition, half a minute at most. */
+#define UNTIL(condition) \
+	"turns=0; until " condition " || [ $((turns += 1)) -gt 300 ]; do sleep 0.1; done; "
+
+/* A save has begun: somebody has a file that never had a name. */
+#define BEGUN	UNTIL("ls -l /proc/[0-9]*/fd 2>/dev/null | grep -q '#[0-9]* (deleted)'")
+
+/* The exchrange that was started last waits for exchanges. */
+#define WATCHING UNTIL("grep -qs poll /proc/$(pgrep -nx exchrange)/wchan")
+
 /* Before a command: nobody, who has no other group. */
 #define AS_NOBODY	"setpriv --reuid 65534 --regid 65534 --clear-groups "
 

@@ -48,6 +48,9 @@ static const struct option options[] = {
 /* A file may change so often while it is copied, or its attributes while it is committed. */
 #define TRIES	10
 
+/* An editor that ends so soon has not waited for a person. */
+#define AT_ONCE	3	/* seconds */
+
 /* One file that is edited. */
 struct edit {
 	struct target		target;
@@ -385,7 +388,7 @@ static int run_on(const char *editor, const struct edit *edits, int count)
 /* What is known of the editor when it has ended. */
 struct editor {
 	bool	well;		/* with status 0 */
-	bool	at_once;	/* within a second */
+	bool	at_once;	/* so soon that nobody has seen it */
 };
 
 static void drop_copy(struct edit *edit)
@@ -542,7 +545,7 @@ static int edit_files(struct edit *edits, int count, __u64 flags)
 			goto out;
 	begun = now();
 	editor.well = run_on(command, edits, count) == 0;
-	editor.at_once = now() - begun < 2;
+	editor.at_once = now() - begun < AT_ONCE;
 	for (i = 0; i < count; i++)
 		if (end_edit(&edits[i], &editor, flags))
 			status = STATUS_FAILED;
