@@ -19,8 +19,8 @@ void assert_complains(const char *script, int status, const char *text1,
 #define UNTIL(condition) \
 	"turns=0; until " condition " || [ $((turns += 1)) -gt 300 ]; do sleep 0.1; done; "
 
-/* A save has begun: somebody has a file that never had a name. */
-#define BEGUN	UNTIL("ls -l /proc/[0-9]*/fd 2>/dev/null | grep -q '#[0-9]* (deleted)'")
+/* The exchrange that was started last has begun a save: it has a file that never had a name. */
+#define BEGUN	UNTIL("ls -l /proc/$(pgrep -nx exchrange)/fd 2>/dev/null | grep -q '#[0-9]* (deleted)'")
 
 /* The exchrange that was started last waits for exchanges. */
 #define WATCHING UNTIL("grep -qs poll /proc/$(pgrep -nx exchrange)/wchan")
