@@ -46,13 +46,7 @@ endif
 
 # What this machine can build.  The name of the Debian package that is missing,
 # or nothing.
-hash := \#
-has_header = $(shell echo '$(hash)include <$(1)>' | \
-	$(CC) -E -x c - >/dev/null 2>&1 || echo missing)
 missing_headers := $(if $(wildcard $(KDIR)/Makefile),,linux-headers-$(KERNEL_RELEASE))
-missing_json    := $(if $(call has_header,json-c/json.h),libjson-c-dev)
-missing_mount   := $(if $(call has_header,libmount/libmount.h),libmount-dev)
-missing_command := $(strip $(missing_json) $(missing_mount))
 
 .PHONY: all
 all: $(if $(missing_headers),skip-module,modules) tools
@@ -99,13 +93,9 @@ command_sources := $(wildcard tools/exchrange/*.c)
 command_objects := $(command_sources:%.c=$(BUILD)/%.o)
 library_objects := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tools/lib/*.c))
 
-.PHONY: tools library skip-command
-tools: library $(if $(missing_command),skip-command,$(COMMAND))
+.PHONY: tools library
+tools: library $(COMMAND)
 library: $(LIBRARY) $(STATIC) $(PC)
-
-skip-command:
-	@echo "The command is left out: to build it:" >&2
-	@echo "    apt-get install $(missing_command)" >&2
 
 # Asked for only by what compiles: make help and make demo need none.
 .PHONY: compiler
@@ -138,7 +128,7 @@ $(PC): tools/lib/libexchange.pc.in
 # The static library: the command also runs where no library is installed.
 $(COMMAND): $(command_objects) $(STATIC)
 	$(say) LD $@
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -ljson-c -lmount
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
 # --- the tests ----------------------------------------------------------------
 
@@ -265,13 +255,11 @@ install-tools: tools
 	$(Q)ln -sf exchrange_watch_open.3 $(call manual_place,exchrange_watch_close.3)
 	$(Q)ln -sf exchrange_watch_read_begin.3 $(call manual_place,exchrange_watch_read_retry.3)
 	$(Q)ln -sf exchrange_watch_read_begin.3 $(call manual_place,exchrange_watch_read_settle.3)
-ifeq ($(missing_command),)
 	$(Q)$(INSTALL) -m 755 $(COMMAND) $(DESTDIR)$(BINDIR)
 	$(Q)$(INSTALL) -m 644 $(command_manuals) $(DESTDIR)$(MANDIR)/man1
 	$(Q)ln -sf exchrange-commit.1 $(call manual_place,exchrange-start-commit.1)
 	$(Q)$(INSTALL) -m 644 tools/completions/exchrange.bash $(DESTDIR)$(bash_completion)
 	$(Q)$(INSTALL) -m 644 tools/completions/_exchrange $(DESTDIR)$(zsh_completion)
-endif
 	$(Q)$(if $(DESTDIR),,ldconfig)
 
 # The module for all kernels with headers, now and later, and loaded at every boot.
@@ -289,8 +277,7 @@ dkms_remove  = if ! dpkg -S $(modules_load) >/dev/null 2>&1; then \
 # Debian's names of what install-dkms needs and does not find.
 missing_program = $(if $(shell command -v $(1)),,$(2))
 missing_for_dkms = $(strip $(call missing_program,dkms,dkms) $(call missing_program,$(CC),gcc) \
-		$(missing_headers) $(call missing_program,bpftool,bpftool) \
-		$(if $(call missing_program,$(CC),gcc),libjson-c-dev libmount-dev,$(missing_command)))
+		$(missing_headers) $(call missing_program,bpftool,bpftool))
 
 .PHONY: check-for-dkms install-dkms install-dkms-source
 check-for-dkms:

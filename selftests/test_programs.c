@@ -78,6 +78,25 @@ static void test_vim_does_not_overwrite_a_change(void **state)
 	      " printf 'mine\\ntheirs\\n' | cmp - f");
 }
 
+/* A chmod or a new link leaves the contents what they were read as. */
+static void test_vim_saves_over_a_change_of_attributes(void **state)
+{
+	(void)state;
+	check(VIM "-c 'normal Gothree' -c 'w' -c 'call system(\"chmod +x f; ln f more\")' -c 'normal Gofour' -c 'w' -c 'q' f >said 2>&1; cat said;"
+	      " printf 'one\\ntwo\\nthree\\nfour\\n' | cmp - f && test f -ef more && test -x f && test $(grep -c 'written by exchrange' said) = 2");
+	/* With its times put back, other contents are a change. */
+	check(VIM "-c 'normal Gomine' -c 'call system(\"touch -r f t; echo xxxxxxxxxxxxxxxxxx >f; touch -r t f\")' -c 'w' -c 'qall!' f >said 2>&1;"
+	      " cat said; grep -q 'has changed since it was read' said && echo xxxxxxxxxxxxxxxxxx | cmp - f");
+}
+
+static void test_vim_and_names_that_it_would_expand(void **state)
+{
+	(void)state;
+	check("for n in '~tilde' '~root' '$HOME' 'per%cent#1' 'br[ack]et' '*'; do echo old >\"$n\" && i=$(stat -c %i \"$n\") && "
+	      VIM "-c 'call setline(1,\"new\")' -c 'w' -c 'qa!' -- \"./$n\" >said 2>&1; cat said; echo new | cmp - \"$n\""
+	      " && test $i = $(stat -c %i \"$n\") && grep -q 'written by exchrange' said && rm \"$n\" || exit 1; done; ls -A; test \"$(ls -A | wc -l)\" = 3");
+}
+
 static void test_vim_falls_back_with_one_warning(void **state)
 {
 	(void)state;
@@ -176,6 +195,8 @@ int main(int argc, char **argv)
 		TEST(test_vim_autocommands_run),
 		TEST(test_vim_creates_a_file),
 		TEST(test_vim_does_not_overwrite_a_change),
+		TEST(test_vim_saves_over_a_change_of_attributes),
+		TEST(test_vim_and_names_that_it_would_expand),
 		TEST(test_vim_falls_back_with_one_warning),
 		TEST(test_vim_other_names_and_ranges_are_its_own),
 		TEST(test_vim_and_a_mounted_file),

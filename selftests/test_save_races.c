@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common.h"
@@ -211,6 +213,121 @@ static void test_no_update_is_lost(void **state)
 			     mount_point), 0);
 }
 
+/* --- beside one who is not to be trusted ------------------------------------------------ */
+
+/*
+ * What is nobody's, in which root has a directory, and a file that is none of nobody's
+ * business: below it nobody exchanges directories, links and files for one another.
+ */
+#define HIS	"races/his"
+
+static int be_attacker(int swaps)
+{
+	static const char * const names[] = { "conf", "d", "e", "link", "d/f", "e/f" };
+	unsigned int number = 1;
+	long count = 0;
+
+	if (setgid(NOBODY) || setuid(NOBODY) || chdir(path_of(HIS)))
+		return 1;
+	while (!others_end && getppid() != 1) {
+		const char *one, *other;
+
+		number = number * 1103515245 + 12345;
+		one = names[(number >> 16) % COUNT(names)];
+		other = names[(number >> 20) % COUNT(names)];
+		if (renameat2(AT_FDCWD, one, AT_FDCWD, other, RENAME_EXCHANGE) == 0)
+			count++;
+		if (count % 64 == 0 && write(swaps, &count, sizeof(count)) < 0)
+			return 1;
+	}
+	return 0;
+}
+
+/* Only one who has the file itself open sees its contents for certain. */
+static void assert_fd_is_one_of(int fd, const char *letters)
+{
+	char bytes[SIZE + 1];
+	ssize_t count = pread(fd, bytes, sizeof(bytes), 0), i;
+
+	assert_int_equal(count, SIZE);
+	for (i = 1; i < count; i++)
+		assert_int_equal(bytes[i], bytes[0]);
+	if (!strchr(letters, bytes[0]))
+		fail_msg("root's file is of '%c'", bytes[0]);
+}
+
+static pid_t start_attacker(int *swaps)
+{
+	pid_t pid;
+
+	others_end = false;
+	*swaps = memfd_create("swaps", MFD_CLOEXEC);
+	assert_true(*swaps >= 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(be_attacker(*swaps));
+	return pid;
+}
+
+static long count_swaps(int swaps)
+{
+	off_t size = lseek(swaps, 0, SEEK_END);
+	long count = 0;
+
+	if (size >= (off_t)sizeof(count))
+		assert_int_equal(pread(swaps, &count, sizeof(count), size - sizeof(count)),
+				 sizeof(count));
+	return count;
+}
+
+/*
+ * With --no-follow, root's files change only where root's own path led to them, and then to
+ * what root wrote; nothing is left, and no name is made of what is root's.
+ */
+static void test_beside_an_attacker(void **state)
+{
+	static const char * const commands[] = {
+		"exchrange write --no-follow his/conf/f </tmp/A",
+		"exchrange write --no-follow his/d/f </tmp/A",
+		"env EDITOR='cp /tmp/B' exchrange edit --no-follow his/conf/f",
+		"env EDITOR='cp /tmp/B' exchrange edit --no-follow his/d/f",
+		"exchrange write --no-follow --dsync his/link </tmp/A",
+	};
+	int swaps, precious, conf, i;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(run("cd " FOLDER " && for i in D E; do head -c %d /dev/zero | tr '\\0' $i >/tmp/$i; done"
+			     " && cp /tmp/D precious && mkdir -p his/conf his/d his/e && cp /tmp/D his/conf/f"
+			     " && cp /tmp/E his/d/f && ln -s ../../precious his/e/f && ln -s ../precious his/link"
+			     " && chown -hR 65534 his/d his/e his/link && chown 65534 his", mount_point, SIZE), 0);
+	precious = open_path(path_of("races/precious"), O_RDONLY);
+	conf = open_path(path_of(HIS "/conf/f"), O_RDONLY);
+	pid = start_attacker(&swaps);
+	usleep(100000);
+	for (i = 0; i < (int)(8 * ROUNDS / test_share()); i++) {
+		struct outcome outcome = run_and_keep("cd " FOLDER " && timeout 300 %s", mount_point,
+						      commands[i % COUNT(commands)]);
+
+		assert_in_range(outcome.status, 0, 1);
+		drop_outcome(&outcome);
+		assert_fd_is_one_of(precious, "D");
+		assert_fd_is_one_of(conf, "DAB");
+	}
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	print_message("# %d saves beside %ld swaps\n", i, count_swaps(swaps));
+	assert_true(count_swaps(swaps) > 100);
+	/* An edit that was refused is kept where only root can go. */
+	assert_int_equal(run("rm -rf /var/tmp/exchrange-edit-*; cd " FOLDER "; ls -A; test -z \"$(find . -name '*exchrange*' ! -user 0)\""
+			     " && test -z \"$(find . -name '.exchrange-[0-9a-f]*')\" && test $(stat -c %%h precious) = 1",
+			     mount_point), 0);
+	close(swaps);
+	close(precious);
+	close(conf);
+}
+
 /* --- killed ------------------------------------------------------------------------- */
 
 /*
@@ -359,6 +476,7 @@ int main(int argc, char **argv)
 	static const struct CMUnitTest tests[] = {
 		TEST(test_two_writers),
 		TEST(test_no_update_is_lost),
+		TEST(test_beside_an_attacker),
 		TEST(test_write_is_killed),
 		TEST(test_creation_is_killed),
 		TEST(test_edit_is_killed),

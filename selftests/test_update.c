@@ -151,6 +151,29 @@ static void test_clone_of_any_file(void **state)
 	close(other);
 }
 
+/* procfs says that it has no bytes; its end is where reading ends. */
+static void test_clone_of_a_file_that_is_made_as_it_is_read(void **state)
+{
+	int file = make_file("file", small, 1), proc = open_path("/proc/filesystems", O_RDONLY);
+	struct exchrange_update *update = begin("file", EXCHRANGE_UPDATE_CLONE);
+	int staging = exchrange_update_fd(update);
+	static char wanted[1 << 16], got[1 << 16];
+	ssize_t count;
+
+	(void)state;
+	assert_int_equal(read(proc, got, 5), 5);
+	assert_int_equal(exchrange_update_clone(update, proc), 0);
+	/* Where the caller stood in it, it stands. */
+	assert_int_equal(lseek(proc, 0, SEEK_CUR), 5);
+	count = pread(proc, wanted, sizeof(wanted), 0);
+	assert_in_range(count, 100, sizeof(wanted) - 1);
+	assert_int_equal(pread(staging, got, sizeof(got), 0), count);
+	assert_memory_equal(wanted, got, count);
+	exchrange_update_drop(update);
+	close(file);
+	close(proc);
+}
+
 /* A database: pages at their places in a sparse staging file, used again and again. */
 static void test_pages_by_file1_written(void **state)
 {
@@ -745,6 +768,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_contents_change_and_the_inode_stays),
 		cmocka_unit_test(test_clone_begins_with_the_contents),
 		cmocka_unit_test(test_clone_of_any_file),
+		cmocka_unit_test(test_clone_of_a_file_that_is_made_as_it_is_read),
 		cmocka_unit_test(test_pages_by_file1_written),
 		cmocka_unit_test(test_a_dry_run_changes_nothing),
 		cmocka_unit_test(test_a_drop_changes_nothing),

@@ -129,9 +129,9 @@ static void swap_pair(const char *pair)
 /* Begins with a time of this form, which date(1) reads. */
 static void assert_time(const char *line)
 {
-	assert_int_equal(run("echo '%.35s' | grep -qE '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{9}[+-][0-9]{4} '",
+	assert_int_equal(run("echo '%.36s' | grep -qE '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{9}[+-][0-9]{2}:[0-9]{2} '",
 			     line), 0);
-	assert_int_equal(run("now=$(date +%%s) && then=$(date -d \"$(echo '%.34s')\" +%%s)"
+	assert_int_equal(run("now=$(date +%%s) && then=$(date -d \"$(echo '%.35s')\" +%%s)"
 			     " && [ $((now - then)) -ge 0 ] && [ $((now - then)) -lt 600 ]",
 			     line), 0);
 }
@@ -266,6 +266,24 @@ static void test_command_that_fails(void **state)
 	free(lines);
 	lines = wait_for_lines(LINES, 2);
 	assert_non_null(strstr(lines, "\"count\": 2"));
+	free(lines);
+	end_command(pid, SIGTERM);
+}
+
+/* Who started it may ignore the ends of children. */
+static void test_command_that_fails_unheard(void **state)
+{
+	char *lines;
+	pid_t pid;
+
+	(void)state;
+	make_files();
+	signal(SIGCHLD, SIG_IGN);
+	pid = start_command("--exec 'exit 3' a");
+	signal(SIGCHLD, SIG_DFL);
+	swap_pair("a b");
+	lines = wait_for_lines(ERRORS, 1);
+	assert_string_equal(lines, "exchrange: a: the command ended with status 3\n");
 	free(lines);
 	end_command(pid, SIGTERM);
 }
@@ -436,6 +454,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_json),
 		cmocka_unit_test(test_command_for_each_exchange),
 		cmocka_unit_test(test_command_that_fails),
+		cmocka_unit_test(test_command_that_fails_unheard),
 		cmocka_unit_test(test_signal_while_a_command_runs),
 		cmocka_unit_test(test_each_signal_ends_it),
 		cmocka_unit_test(test_full_output_ends_it),

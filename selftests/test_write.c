@@ -13,33 +13,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "common.h"
+#include "scripts.h"
 
-/* In a folder of its own in the mount point, which every test begins with anew. */
 #define FOLDER	"%s/write"
 
 static int make_folder(void **state)
 {
 	(void)state;
-	return run("chattr -R -f -i " FOLDER "; rm -rf " FOLDER " && mkdir -m 1777 " FOLDER " && cd " FOLDER
-		   " && printf '3\\n1\\n2\\n' >f && touch -d 2020-01-01 f",
-		   mount_point, mount_point, mount_point, mount_point);
-}
-
-/* A script that must end with 0; what it prints is in the test's output if not. */
-static void check(const char *script)
-{
-	assert_int_equal(run("cd " FOLDER " && { %s\n}", mount_point, script), 0);
-}
-
-static void assert_complains(const char *script, int status, const char *text1,
-			     const char *text2)
-{
-	const struct wrong wrong = { script, status, text1, text2 };
-	struct outcome outcome = run_and_keep("cd " FOLDER " && { %s\n}",
-					      mount_point, script);
-
-	assert_complaint(&outcome, &wrong);
+	return enter_folder("write");
 }
 
 /* --- write ---------------------------------------------------------------------- */
@@ -92,6 +73,38 @@ static void test_from_another_file(void **state)
 	      " && cmp other f && test $(stat -c %b f) -lt 100"
 	      " && cp other /dev/shm/other && exchrange write --from /dev/shm/other f"
 	      " && cmp other f && rm /dev/shm/other");
+}
+
+/* What they are is read, whatever their size is said to be. */
+static void test_from_files_that_are_made_as_they_are_read(void **state)
+{
+	(void)state;
+	check("for from in /proc/version /proc/filesystems /proc/kallsyms /sys/kernel/mm/transparent_hugepage/enabled"
+	      " /sys/kernel/notes /proc/self/mountinfo; do cat $from >want; echo precious >f; exchrange write --from $from f"
+	      " && cmp want f || exit 1; done && exchrange write --from /proc/self/cmdline f && tr '\\0' ' ' <f | grep -qx 'exchrange write --from /proc/self/cmdline f '"
+	      " && head -c 100001 /dev/urandom >want && exchrange write --from /proc/self/fd/7 f 7<want && cmp want f");
+}
+
+/* Large and with holes, from where blocks cannot be shared. */
+static void test_from_a_sparse_file(void **state)
+{
+	(void)state;
+	check("s=/dev/shm/sparse && truncate -s 8G $s && echo middle | dd of=$s bs=1 seek=5000000000 conv=notrunc 2>/dev/null"
+	      " && timeout 100 exchrange write --from $s f && test $(stat -c %s f) = 8589934592 && test $(stat -c %b f) -lt 1000"
+	      " && test $(dd if=f bs=1 skip=5000000000 count=6 2>/dev/null) = middle && rm $s"
+	      " && truncate -s 1T large && exchrange write --from large f && test $(stat -c %s f) = 1099511627776");
+}
+
+/* Half old and half new is worse than nothing. */
+static void test_from_a_file_that_changes(void **state)
+{
+	(void)state;
+	assert_complains("head -c 80M /dev/zero >/dev/shm/busy; (while :; do echo x | dd of=/dev/shm/busy bs=1 conv=notrunc 2>/dev/null; done) & p=$!;"
+			 " sleep 0.5; cp f want; exchrange write --from /dev/shm/busy f; s=$?; kill $p; wait $p; rm /dev/shm/busy;"
+			 " cmp want f && exit $s", 1, "/dev/shm/busy: changed while it was read; f was not written", "");
+	assert_complains("head -c 80M /dev/zero >/dev/shm/busy; (while :; do truncate -s 10M /dev/shm/busy; truncate -s 80M /dev/shm/busy; done) & p=$!;"
+			 " sleep 0.5; exchrange write --from /dev/shm/busy f; s=$?; kill $p; wait $p; rm /dev/shm/busy;"
+			 " cmp want f && exit $s", 1, "/dev/shm/busy: changed while it was read; f was not written", "");
 }
 
 /* What is said goes nowhere, and not into the file. */
@@ -322,6 +335,77 @@ static void test_no_back_end(void **state)
 	      " && echo x | cmp - /dev/shm/w/f && rm -r /dev/shm/w");
 }
 
+/* As on a file system that has no unnamed files, which no program here can make. */
+#define WITHOUT_TMPFILE	"h=$PWD; cd / && strace -qq -o /dev/null -P . -e inject=openat:error=EOPNOTSUPP "
+
+/* What a link points to is made, and the link stays. */
+static void test_fallback_through_a_link(void **state)
+{
+	(void)state;
+	check("mkdir real && ln -s real/later link && ln -s ./link link2"
+	      " && echo x | (" WITHOUT_TMPFILE "exchrange write --fallback=rename $h/link2) && echo x | cmp - real/later"
+	      " && test -L link && test -L link2 && test $(ls -A real | wc -l) = 1");
+	assert_complains("ln -s nowhere/later dangling; echo x | (" WITHOUT_TMPFILE "exchrange write --fallback=rename $h/dangling)",
+			 1, "/dangling: no such", "");
+	assert_complains("touch /tmp/alone; mount --bind f /tmp/alone; echo x | exchrange write --staging /tmp --fallback=rename /tmp/alone;"
+			 " s=$?; umount /tmp/alone; exit $s", 1, "/tmp: is not on the same mount", "");
+	check("mkdir -p /dev/shm/m && echo old >/dev/shm/m/f && echo old >/dev/shm/m/g && mount --bind /dev/shm/m/g /dev/shm/m/f"
+	      " && { echo x | exchrange write --fallback=rename /dev/shm/m/f 2>said; test $? = 1; } && grep -q 'f: is mounted by itself' said"
+	      " && umount /dev/shm/m/f && echo old | cmp - /dev/shm/m/f && test $(ls -A /dev/shm/m | wc -l) = 2 && rm -r /dev/shm/m");
+}
+
+/* --- what is wrong, and not what could be -------------------------------------------- */
+
+static void test_an_immutable_directory(void **state)
+{
+	(void)state;
+	assert_complains("mkdir d stage && cp f d && chattr +i d && sh -c 'echo plain >d/f' && echo x | exchrange write d/f", 1,
+			 "d/f: no staging file can be made in its directory, which is immutable", "--staging");
+	assert_complains("EDITOR=true exchrange edit d/f", 1, "which is immutable", "--staging");
+	assert_complains("echo x | exchrange write d/new", 1, "d/new: its directory is immutable", "chattr -i");
+	assert_complains("echo x | exchrange write --staging d f", 1, "can be made in d, which is immutable", "");
+	check("echo plain | cmp - d/f && echo x | exchrange write --staging stage d/f && echo x | cmp - d/f && chattr -i d");
+}
+
+static void test_a_read_only_mount(void **state)
+{
+	(void)state;
+	check("mkdir d && cp f d");
+	assert_complains("mount --bind d d && mount -o remount,bind,ro d && echo x | exchrange write d/f; s=$?; umount d; exit $s",
+			 1, "d/f: is on a read-only", "remount,rw");
+}
+
+/* chattr could do nothing about it. */
+static void test_fs_verity(void **state)
+{
+	(void)state;
+	if (!is_btrfs())
+		skip();
+	check("head -c 100000 /dev/urandom >f && cp f want && echo other >g && perl -e 'open(F, \"<\", \"f\");"
+	      " $a = pack(\"LLLLQLLQx88\", 1, 1, 4096, 0, 0, 0, 0, 0); ioctl(F, 0x40806685, $a) or die $!'");
+	assert_complains("echo x | exchrange write f", 1, "f: has fs-verity", "never be written to");
+	assert_complains("exchrange swap g f", 1, "f: has fs-verity", "");
+	assert_complains("EDITOR=true exchrange edit f", 1, "f: has fs-verity", "");
+	check("cmp f want && exchrange write --from f g && cmp f g");
+}
+
+/* As in the recipe: it begins again where the file has changed, and for no other reason. */
+static void test_the_loop_of_the_recipe(void **state)
+{
+	(void)state;
+	check("cat >add <<'END'\n"
+	      "until\n"
+	      "    token=$(exchrange start-commit number) || exit\n"
+	      "    echo $(($(cat number) + 1)) | exchrange write --if-unchanged-since \"$token\" number\n"
+	      "do\n"
+	      "    [ \"$(exchrange start-commit number)\" != \"$token\" ] || exit\n"
+	      "done\n"
+	      "END\n"
+	      "! timeout 60 sh add 2>/dev/null; test $? = 0 && test ! -e number && echo 0 >number && sh add && echo 1 | cmp - number"
+	      " && chattr +i number && { timeout 60 sh add 2>/dev/null; s=$?; chattr -i number; test $s = 1; }"
+	      " && for i in 1 2 3; do (for j in 1 2 3 4; do sh add; done) 2>/dev/null & done; wait; echo 13 | cmp - number");
+}
+
 static void test_without_the_module(void **state)
 {
 	(void)state;
@@ -419,6 +503,7 @@ static const struct wrong wrongs[] = {
 	{ "write .", 1, ".: is a directory", "" },
 	{ "write f/x", 1, "f/x: Not a directory", "" },
 	{ "write missing/x", 1, "missing/x: no such directory; make missing/ first", "" },
+	{ "write f/", 1, "f/: Not a directory", "" },
 	{ "write fifo", 1, "fifo: is not a regular file", "" },
 	{ "write /dev/null", 1, "/dev/null: is not a regular file", "" },
 	{ "write --no-follow link", 1, "link: is a symbolic link", "--no-follow" },
@@ -494,6 +579,9 @@ int main(int argc, char **argv)
 		TEST(test_a_new_file),
 		TEST(test_dashed_names),
 		TEST(test_from_another_file),
+		TEST(test_from_files_that_are_made_as_they_are_read),
+		TEST(test_from_a_sparse_file),
+		TEST(test_from_a_file_that_changes),
 		TEST(test_closed_streams),
 		TEST(test_links_are_followed),
 		TEST(test_a_watcher),
@@ -511,6 +599,11 @@ int main(int argc, char **argv)
 		TEST(test_a_mounted_file),
 		TEST(test_a_directory_of_others),
 		TEST(test_no_back_end),
+		TEST(test_fallback_through_a_link),
+		TEST(test_an_immutable_directory),
+		TEST(test_a_read_only_mount),
+		TEST(test_fs_verity),
+		TEST(test_the_loop_of_the_recipe),
 		TEST(test_without_the_module),
 		TEST(test_no_space),
 		TEST(test_quota),

@@ -3,12 +3,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <json-c/json.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "command.h"
+#include "place.h"
 
 static const char usage[] =
 "usage: exchrange query [--json] FILE...\n"
@@ -79,7 +79,8 @@ static void print_text(const char *path, int device,
 {
 	size_t i;
 
-	printf("%s: can be swapped\n", path);
+	print_name(stdout, path, true);
+	fputs(": can be swapped\n", stdout);
 	printf("    back end   %s, %s\n", backend_title(query->backend),
 	       device >= 0 ? "through /dev/exchrange" : "without the module");
 	if (query->alternative != EXCHRANGE_BACKEND_NONE)
@@ -94,40 +95,35 @@ static void print_text(const char *path, int device,
 	putchar('\n');
 }
 
-static json_object *to_json(const char *path, int device,
-			    const struct exchrange_query *query)
+static void print_json(struct json *json, const char *path, int device,
+		       const struct exchrange_query *query)
 {
 	bool none = query->backend == EXCHRANGE_BACKEND_NONE;
-	json_object *object = json_object_new_object();
-	json_object *flags = json_object_new_array();
 	size_t i;
 
-	json_object_object_add(object, "file", json_object_new_string(path));
-	json_object_object_add(object, "backend", none ? NULL :
-		json_object_new_string(backend_name(query->backend)));
-	json_object_object_add(object, "alternative",
-		query->alternative == EXCHRANGE_BACKEND_NONE ? NULL :
-		json_object_new_string(backend_name(query->alternative)));
-	json_object_object_add(object, "route", none ? NULL :
-		json_object_new_string(device >= 0 ? "device" : "xfs"));
-	json_object_object_add(object, "alignment",
-			       json_object_new_int64(query->alignment));
+	json_open(json, NULL, '{');
+	json_file(json, path);
+	json_string(json, "backend", none ? NULL : backend_name(query->backend));
+	json_string(json, "alternative",
+		    query->alternative == EXCHRANGE_BACKEND_NONE ? NULL :
+		    backend_name(query->alternative));
+	json_string(json, "route", none ? NULL : device >= 0 ? "device" : "xfs");
+	json_number(json, "alignment", query->alignment);
+	json_open(json, "flags", '[');
 	for (i = 0; i < COUNT(flag_names); i++)
 		if (query->flags & flag_names[i].flag)
-			json_object_array_add(flags,
-				json_object_new_string(flag_names[i].name));
-	json_object_object_add(object, "flags", flags);
-	json_object_object_add(object, "reason", !none ? NULL :
-		json_object_new_string(reason_name(query->reason)));
-	return object;
+			json_string(json, NULL, flag_names[i].name);
+	json_close(json, ']');
+	json_string(json, "reason", none ? reason_name(query->reason) : NULL);
+	json_close(json, '}');
 }
 
-/* Answers for one file, into @array if there is one.  Returns its status. */
+/* Answers for one file, into @json if there is one.  Returns its status. */
 static int query_file(const char *path, int device, int device_error,
-		      json_object *array)
+		      struct json *json)
 {
 	struct exchrange_query query = {
-		.fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK),
+		.fd = exchrange_open_patiently(AT_FDCWD, path, O_RDONLY),
 	};
 	int status = STATUS_FAILED;
 
@@ -136,9 +132,8 @@ static int query_file(const char *path, int device, int device_error,
 	} else {
 		if (query.backend != EXCHRANGE_BACKEND_NONE)
 			status = STATUS_OK;
-		if (array)
-			json_object_array_add(array,
-					      to_json(path, device, &query));
+		if (json)
+			print_json(json, path, device, &query);
 		else if (status == STATUS_OK)
 			print_text(path, device, &query);
 		else
@@ -152,7 +147,7 @@ static int query_file(const char *path, int device, int device_error,
 
 int cmd_query(int argc, char **argv)
 {
-	json_object *array = NULL;
+	struct json array = { .pretty = true };
 	int option, device, device_error;
 	int status = STATUS_OK;
 	bool json = false;
@@ -170,21 +165,18 @@ int cmd_query(int argc, char **argv)
 	if (optind == argc)
 		return misused(usage, "query takes at least one file");
 
+	take_output();
 	if (json)
-		array = json_object_new_array();
+		json_open(&array, NULL, '[');
 	device = open_device(&device_error);
 
 	for (; optind < argc; optind++)
-		if (query_file(argv[optind], device, device_error, array))
+		if (query_file(argv[optind], device, device_error,
+			       json ? &array : NULL))
 			status = STATUS_FAILED;
 
-	if (json) {
-		puts(json_object_to_json_string_ext(array,
-				JSON_C_TO_STRING_PRETTY |
-				JSON_C_TO_STRING_SPACED |
-				JSON_C_TO_STRING_NOSLASHESCAPE));
-		json_object_put(array);
-	}
+	if (json)
+		json_close(&array, ']');
 	if (device >= 0)
 		close(device);
 	return status;

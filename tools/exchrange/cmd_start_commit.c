@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <json-c/json.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -24,21 +23,18 @@ static const struct option options[] = {
 	{ }
 };
 
-static void print_token(const char *path, const char *token, bool json)
+static void print_token(const char *path, const char *token, bool pretty)
 {
-	json_object *object;
+	struct json json = { .pretty = pretty };
 
-	if (!json) {
+	if (!pretty) {
 		puts(token);
 		return;
 	}
-	object = json_object_new_object();
-	json_object_object_add(object, "file", json_object_new_string(path));
-	json_object_object_add(object, "token", json_object_new_string(token));
-	puts(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PRETTY |
-					    JSON_C_TO_STRING_SPACED |
-					    JSON_C_TO_STRING_NOSLASHESCAPE));
-	json_object_put(object);
+	json_open(&json, NULL, '{');
+	json_file(&json, path);
+	json_string(&json, "token", token);
+	json_close(&json, '}');
 }
 
 static int start_commit(struct target *target, bool json)
@@ -84,5 +80,6 @@ int cmd_start_commit(int argc, char **argv)
 		return misused(usage, "start-commit takes one file, not %d",
 			       argc - optind);
 	target.path = argv[optind];
+	take_output();
 	return start_commit(&target, json);
 }

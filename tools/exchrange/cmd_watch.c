@@ -4,13 +4,13 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
-#include <json-c/json.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -50,6 +50,12 @@ struct watching {
 	bool		json;
 	sigset_t	before;		/* what was blocked before the signals below */
 };
+
+/* Of the pollfds, after those of the files: somebody may still read what is printed. */
+static struct pollfd *output_of(const struct watching *watching)
+{
+	return &watching->pollfds[watching->count];
+}
 
 /* --- signals ------------------------------------------------------------------------- */
 
@@ -106,6 +112,7 @@ static void run_shell(const struct watching *watching, const struct watched *fil
 	setenv("EXCHRANGE_FILE", file->path, 1);
 	setenv("EXCHRANGE_COUNT", count, 1);
 	sigprocmask(SIG_SETMASK, &watching->before, NULL);
+	restore_file_limit();
 	execl("/bin/sh", "sh", "-c", watching->command, NULL);
 	_exit(127);
 }
@@ -154,7 +161,7 @@ static int run_command(const struct watching *watching, const struct watched *fi
 
 /* --- lines ------------------------------------------------------------------------------- */
 
-/* When the last exchange was; @size bytes of it, with the zone. */
+/* When the last exchange was, as RFC 3339 has it; @size bytes. */
 static void format_time(const struct watched *file, char *text, size_t size)
 {
 	const struct exchrange_watcher *watcher = &file->watcher;
@@ -172,29 +179,32 @@ static void format_time(const struct watched *file, char *text, size_t size)
 	seconds = ns / 1000000000;
 	localtime_r(&seconds, &local);
 	strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &local);
+	/* +0100 becomes +01:00 */
 	strftime(zone, sizeof(zone), "%z", &local);
-	snprintf(text, size, "%s.%09d%s", date, (int)(ns % 1000000000), zone);
+	snprintf(text, size, "%s.%09d%.3s:%s", date, (int)(ns % 1000000000), zone,
+		 zone + 3);
 }
 
 static void print_json(const struct watched *file, const char *time, uint64_t news)
 {
-	json_object *object = json_object_new_object();
+	struct json json = { };
 
-	json_object_object_add(object, "file", json_object_new_string(file->path));
-	json_object_object_add(object, "time", json_object_new_string(time));
-	json_object_object_add(object, "exchanges", json_object_new_int64(news));
-	json_object_object_add(object, "count", json_object_new_int64(file->count));
-	puts(json_object_to_json_string_ext(object, JSON_C_TO_STRING_SPACED |
-					    JSON_C_TO_STRING_NOSLASHESCAPE));
-	json_object_put(object);
+	json_open(&json, NULL, '{');
+	json_file(&json, file->path);
+	json_string(&json, "time", time);
+	json_number(&json, "exchanges", news);
+	json_number(&json, "count", file->count);
+	json_close(&json, '}');
 }
 
 static void print_text(const struct watched *file, const char *time, uint64_t news)
 {
+	printf("%s ", time);
+	print_name(stdout, file->path, true);
 	if (news == 1)
-		printf("%s %s: exchange %" PRIu64 "\n", time, file->path, file->count);
+		printf(": exchange %" PRIu64 "\n", file->count);
 	else
-		printf("%s %s: exchanges %" PRIu64 " to %" PRIu64 "\n", time, file->path,
+		printf(": exchanges %" PRIu64 " to %" PRIu64 "\n",
 		       file->count - news + 1, file->count);
 }
 
@@ -221,14 +231,34 @@ static int tell(const struct watching *watching, struct watched *file)
 	return watching->command ? run_command(watching, file) : STATUS_OK;
 }
 
+/* Where lines are printed into a pipe or a socket, its other end may be closed. */
+static void watch_output(struct watching *watching)
+{
+	struct stat st;
+	bool prints = watching->json || !watching->command;
+
+	output_of(watching)->fd = prints && fstat(STDOUT_FILENO, &st) == 0 &&
+		(S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)) ? STDOUT_FILENO : -1;
+	output_of(watching)->events = 0;
+}
+
+/* As by the next line, without waiting for it.  Does not return. */
+static void end_unread(void)
+{
+	raise(SIGPIPE);
+	_exit(STATUS_FAILED);
+}
+
 static int watch(struct watching *watching)
 {
 	int status = STATUS_OK, i;
 
 	while (status == STATUS_OK && !ending) {
-		if (ppoll(watching->pollfds, watching->count, NULL,
+		if (ppoll(watching->pollfds, watching->count + 1, NULL,
 			  &watching->before) < 0)
 			continue;
+		if (output_of(watching)->revents & (POLLERR | POLLHUP))
+			end_unread();
 		for (i = 0; i < watching->count && status == STATUS_OK && !ending; i++)
 			if (watching->pollfds[i].revents)
 				status = tell(watching, &watching->files[i]);
@@ -264,11 +294,12 @@ static int watch_files(struct watching *watching, char **paths, int count)
 	int device, device_error, status = STATUS_OK, i;
 
 	watching->files = calloc(count, sizeof(*watching->files));
-	watching->pollfds = calloc(count, sizeof(*watching->pollfds));
+	watching->pollfds = calloc(count + 1, sizeof(*watching->pollfds));
 	if (!watching->files || !watching->pollfds) {
 		complain("%s", strerror(ENOMEM));
 		return STATUS_FAILED;
 	}
+	raise_file_limit();
 	device = open_device(&device_error);
 	for (i = 0; i < count && status == STATUS_OK; i++) {
 		watching->files[i].path = paths[i];
@@ -277,6 +308,7 @@ static int watch_files(struct watching *watching, char **paths, int count)
 	if (device >= 0)
 		close(device);
 	if (status == STATUS_OK) {
+		watch_output(watching);
 		take_signals(watching);
 		status = watch(watching);
 	}
@@ -310,6 +342,7 @@ int cmd_watch(int argc, char **argv)
 		return misused(usage, "--exec '' is not a command");
 	if (optind == argc)
 		return misused(usage, "watch takes at least one file");
+	take_output();
 	status = watch_files(&watching, argv + optind, argc - optind);
 	free(watching.files);
 	free(watching.pollfds);

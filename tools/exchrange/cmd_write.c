@@ -108,6 +108,7 @@ static int parse(int argc, char **argv, struct write *write)
 		return misused(usage, "--fallback=rename does not go with --if-unchanged-since or --no-follow");
 	write->target.path = argv[optind];
 	write->target.can_rename = !write->since && !write->no_follow;
+	write->target.creates = !write->since;
 	return STATUS_OK;
 }
 
@@ -124,6 +125,11 @@ static int fill(const struct write *write, struct exchrange_update *update)
 	if (write->from) {
 		if (exchrange_update_clone(update, write->from_fd) == 0)
 			return 0;
+		if (errno == EAGAIN) {
+			complain("%s: changed while it was read; %s was not written",
+				 write->from, write->target.path);
+			return -1;
+		}
 	} else {
 		if (copy_stream(write->from_fd, exchrange_update_fd(update),
 				&reading) == 0)

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "exchrange.h"
 
@@ -18,10 +19,29 @@ enum {
 };
 
 /* main.c */
+int misused_option(const char *usage, int option, char **argv);
+
+/* text.c */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int misused(const char *usage, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
-int misused_option(const char *usage, int option, char **argv);
+int wait_for(int fd, short events);
+int write_all(int fd, const char *bytes, size_t size);
+void take_output(void);
+void print_name(FILE *stream, const char *name, bool exact);
+
+/* JSON on standard output, while it is written. */
+struct json {
+	bool	pretty;		/* a member a line */
+	bool	begun;		/* the innermost bracket has a member */
+	int	depth;
+};
+
+void json_open(struct json *json, const char *name, char bracket);
+void json_close(struct json *json, char bracket);
+void json_string(struct json *json, const char *name, const char *text);
+void json_number(struct json *json, const char *name, uint64_t number);
+void json_file(struct json *json, const char *path);
 
 /* cmd_*.c: argv[0] is the subcommand's name; the exit status is returned. */
 int cmd_commit(int argc, char **argv);
@@ -35,6 +55,8 @@ int cmd_write(int argc, char **argv);
 /* open.c */
 int open_file(const char *path, int flags);
 int open_device(int *error);
+void raise_file_limit(void);
+void restore_file_limit(void);
 
 /* size.c */
 int parse_size(const char *text, __u64 *bytes);
@@ -47,13 +69,12 @@ int parse_token(const char *token, struct exchrange_sample *sample);
 
 /* stream.c */
 int copy_stream(int from, int to, bool *reading);
-int clone_or_copy(int from, int to);
 int same_contents(int fd1, int fd2);
 
 /* rename.c */
 int write_by_rename(const char *path, int from, const char *from_name, bool dsync);
 
-/* explain.c */
+/* explain*.c */
 
 /* A swap that was asked for, as far as an error message needs it. */
 struct swap {
@@ -72,9 +93,12 @@ struct target {
 	int		device;		/* or -1, with device_error */
 	int		device_error;
 	bool		can_rename;	/* there is --fallback=rename */
+	bool		creates;	/* a file that is not there */
 };
 
 void explain_open(const char *path, int error);
+void explain_planted(const char *path);
+void explain_rename(const char *path, int error);
 void explain_update(const struct target *target, int error);
 void explain_swap(const struct swap *swap, int error);
 void explain_no_backend(const char *path, int fd, uint32_t reason,

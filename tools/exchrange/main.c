@@ -4,7 +4,7 @@
  */
 #include <fcntl.h>
 #include <getopt.h>
-#include <stdarg.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -25,17 +25,6 @@ static const struct subcommand {
 	{ "watch", "tell each time that files were swapped or saved", cmd_watch },
 };
 
-void complain(const char *format, ...)
-{
-	va_list arguments;
-
-	fputs("exchrange: ", stderr);
-	va_start(arguments, format);
-	vfprintf(stderr, format, arguments);
-	va_end(arguments);
-	fputc('\n', stderr);
-}
-
 /*
  * Words of ours for what getopt_long() did not take, where opterr is 0 and option
  * is '?' or ':'.  Returns the exit status for it.
@@ -50,23 +39,6 @@ int misused_option(const char *usage, int option, char **argv)
 	if (optopt && !strchr(word, '='))
 		return misused(usage, "unknown option '-%c'", optopt);
 	return misused(usage, "unknown option '%s'", word);
-}
-
-/*
- * Says what is wrong with the command line, and how it would be right: the first
- * line of the usage.  Returns the exit status for it.
- */
-int misused(const char *usage, const char *format, ...)
-{
-	va_list arguments;
-
-	fputs("exchrange: ", stderr);
-	va_start(arguments, format);
-	vfprintf(stderr, format, arguments);
-	va_end(arguments);
-	fprintf(stderr, "\n%.*s (--help tells more)\n",
-		(int)strcspn(usage, "\n"), usage);
-	return STATUS_USAGE;
 }
 
 static void print_help(FILE *stream)
@@ -122,8 +94,8 @@ int main(int argc, char **argv)
 
 	if (keep_streams())
 		return STATUS_FAILED;
-	/* A message is one write, beside those of other commands. */
-	setvbuf(stderr, NULL, _IOLBF, BUFSIZ);
+	/* Who ignores it has that inherited, and then children cannot be waited for. */
+	signal(SIGCHLD, SIG_DFL);
 	if (argc < 2) {
 		print_help(stderr);
 		return STATUS_USAGE;

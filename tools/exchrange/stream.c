@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Bytes from one descriptor to another, and how far that is on a terminal. */
+/* Bytes from one descriptor to another, and how far that is on a terminal; two files compared. */
 #include <errno.h>
-#include <linux/fs.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -67,21 +66,6 @@ static void end_progress(const struct progress *progress)
 	fflush(stderr);
 }
 
-static int write_all(int fd, const char *bytes, size_t size)
-{
-	while (size) {
-		ssize_t count = write(fd, bytes, size);
-
-		if (count < 0 && errno == EINTR)
-			continue;
-		if (count < 0)
-			return -1;
-		bytes += count;
-		size -= count;
-	}
-	return 0;
-}
-
 /*
  * Copies @from, all that comes, to @to, from where both stand.  -1 and errno;
  * *reading tells which of the two failed.
@@ -97,6 +81,9 @@ int copy_stream(int from, int to, bool *reading)
 		count = read(from, chunk, CHUNK);
 		if (count < 0 && errno == EINTR)
 			continue;
+		/* As node and ssh leave pipes. */
+		if (count < 0 && errno == EAGAIN && wait_for(from, POLLIN) == 0)
+			continue;
 		if (count <= 0)
 			break;
 		if (write_all(to, chunk, count)) {
@@ -111,38 +98,74 @@ int copy_stream(int from, int to, bool *reading)
 	return count < 0 ? -1 : 0;
 }
 
-/* Makes the empty @to what the regular file @from is.  -1 and errno. */
-int clone_or_copy(int from, int to)
-{
-	bool reading;
+/* --- two files ------------------------------------------------------------------ */
 
-	if (ioctl(to, FICLONE, from) == 0)
-		return 0;
-	if (lseek(from, 0, SEEK_SET) || lseek(to, 0, SEEK_SET))
-		return -1;
-	return copy_stream(from, to, &reading);
+/* Where data may be from @at on; past the end where none is. */
+static off_t next_data(int fd, off_t at, off_t size)
+{
+	off_t data = lseek(fd, at, SEEK_DATA);
+
+	if (data >= at)
+		return data;
+	return errno == ENXIO ? size : at;
+}
+
+/* What is to be read at @at, up to @size: all of @count bytes, or -1 and errno. */
+static int read_fully(int fd, char *bytes, size_t count, off_t at)
+{
+	while (count) {
+		ssize_t step = pread(fd, bytes, count, at);
+
+		if (step < 0 && errno == EINTR)
+			continue;
+		if (step == 0)
+			errno = EAGAIN;		/* it has become shorter */
+		if (step <= 0)
+			return -1;
+		bytes += step;
+		count -= step;
+		at += step;
+	}
+	return 0;
+}
+
+/* 1 where both have the same bytes up to @size, 0 where not; -1 and errno. */
+static int same_bytes(int fd1, int fd2, char *chunk, off_t size)
+{
+	off_t at = 0, data1, data2;
+
+	for (;;) {
+		size_t count;
+
+		/* Where both have a hole, both have zeros. */
+		data1 = next_data(fd1, at, size);
+		data2 = next_data(fd2, at, size);
+		at = data1 < data2 ? data1 : data2;
+		if (at >= size)
+			return 1;
+		count = size - at < CHUNK ? size - at : CHUNK;
+		if (read_fully(fd1, chunk, count, at) ||
+		    read_fully(fd2, chunk + CHUNK, count, at))
+			return -1;
+		if (memcmp(chunk, chunk + CHUNK, count))
+			return 0;
+		at += count;
+	}
 }
 
 /* 1 where both regular files have the same bytes, 0 where not; -1 and errno. */
 int same_contents(int fd1, int fd2)
 {
-	char *chunk1 = malloc(CHUNK), *chunk2 = malloc(CHUNK);
-	ssize_t count1, count2;
-	off_t at = 0;
-	int same = -1;
+	struct stat st1, st2;
+	char *chunk;
+	int same;
 
-	while (chunk1 && chunk2) {
-		count1 = pread(fd1, chunk1, CHUNK, at);
-		count2 = pread(fd2, chunk2, CHUNK, at);
-		if (count1 < 0 || count2 < 0)
-			break;
-		same = count1 == count2 && !memcmp(chunk1, chunk2, count1);
-		if (!same || !count1)
-			break;
-		same = -1;
-		at += count1;
-	}
-	free(chunk1);
-	free(chunk2);
+	if (fstat(fd1, &st1) || fstat(fd2, &st2))
+		return -1;
+	if (st1.st_size != st2.st_size)
+		return 0;
+	chunk = malloc(2 * CHUNK);
+	same = chunk ? same_bytes(fd1, fd2, chunk, st1.st_size) : -1;
+	free(chunk);
 	return same;
 }

@@ -89,12 +89,13 @@ struct exchrange_sample {
 /*
  * Samples fd, a regular file opened for anything, so that every later change is seen:
  * by a commit with this sample, and as a difference of two samples (memcmp).  On
- * XFS, where exchrange_start_commit() alone misses some, this waits until the last
- * change is older than the clock's tick, 10 ms at most, and writes the file back,
- * without a flush of the disk.
+ * XFS, where exchrange_start_commit() alone misses some, this waits until the clock has
+ * moved on from the last change, 10 ms at most, and writes the file back, without a flush
+ * of the disk.
  *
  * errno: those of exchrange_query(); EOPNOTSUPP where there is no back end; EAGAIN
- * where the file changes without a pause; EIO, ENOSPC, EDQUOT of writing it back.
+ * where the file changes without a pause, or the clock stands; EOVERFLOW where it is past
+ * the last time that the file system knows; EIO, ENOSPC, EDQUOT of writing it back.
  */
 int exchrange_sample(int device, int fd, struct exchrange_sample *sample);
 
@@ -119,6 +120,13 @@ struct exchrange_update;
 /* The path must not be a symbolic link: ELOOP. */
 #define EXCHRANGE_UPDATE_NOFOLLOW	(1u << 3)
 
+/*
+ * With exchrange_update_begin_fd(): no descriptor of the file is closed, which would end
+ * this process's fcntl(2) locks on it (F_SETLK).  fd itself is used, and must stay open
+ * until exchrange_update_drop().
+ */
+#define EXCHRANGE_UPDATE_KEEP_LOCKS	(1u << 4)
+
 struct exchrange_update_options {
 	unsigned int			flags;		/* EXCHRANGE_UPDATE_* */
 	unsigned int			mode;		/* with _CREATE, as for open(2) */
@@ -133,15 +141,23 @@ struct exchrange_update_options {
  * there, or in options->staging, a directory on the same mount.  It has the file's
  * attributes that decide how data is stored (nodatacow, compression, realtime,
  * extent size, project) and, where the caller may give files away, its owner, so that
- * quotas are charged as for a write.  A file that is mounted by itself is taken
- * through another mount that shows its directory.
+ * quotas are charged as for a write.  It can never get a name.  One for a file that is
+ * not there is made where that will be, whatever options->staging says, and has the group,
+ * the ACL and the project of every file that is made there.  A file that is mounted by
+ * itself is taken through another mount that shows its directory.
+ *
+ * The file is open for writing only while exchrange_update_commit() runs: until then
+ * programs can run it, and others may have leases of it.  A lease is waited for, as long
+ * as the kernel grants it.  Descriptors of the file are opened and closed: that ends this
+ * process's fcntl(2) locks on it; EXCHRANGE_UPDATE_KEEP_LOCKS has the way that does not.
  *
  * NULL and errno: those of open(2) for reading and writing, for the file and with
- * O_TMPFILE for the staging file; of exchrange_query() and exchrange_sample();
- * EISDIR, EINVAL: not a regular file, or unknown flags; EOPNOTSUPP: no back end for
- * whole files; EXDEV: the file is mounted by itself, and nothing else shows it, or
- * options->staging is on another mount; EBUSY: it is not as options->sample says;
- * what a dry run of the commit answers.
+ * O_TMPFILE for the staging file (ETXTBSY is told by the commit); of exchrange_query() and
+ * exchrange_sample(); EACCES: with _CREATE, another user has made the file, and
+ * fs.protected_regular (proc_sys_fs(5)) forbids to write to it; EISDIR, EINVAL: not a
+ * regular file, or unknown flags; EOPNOTSUPP: no back end for whole files; EXDEV: the file
+ * is mounted by itself, and nothing else shows it, or options->staging is on another mount;
+ * EBUSY: it is not as options->sample says.
  */
 struct exchrange_update *
 exchrange_update_begin(int device, const char *path,
@@ -150,7 +166,8 @@ exchrange_update_begin(int device, const char *path,
 /*
  * The same for a file that is open for reading and writing, and not O_APPEND (EBADF).
  * fd stays the caller's.  The commit does not look at names.  ENOENT where the file
- * has no name any more and options->staging is NULL.
+ * has no name any more, or /proc is not there to tell it, and options->staging is NULL.
+ * What a dry run of the commit answers is told here.
  */
 struct exchrange_update *
 exchrange_update_begin_fd(int device, int fd,
@@ -164,8 +181,9 @@ int exchrange_update_fd(const struct exchrange_update *update);
 
 /*
  * Makes the contents of the staging file those of fd: a reflink, or a copy without
- * the holes where blocks cannot be shared.  errno: those of ioctl_ficlone(2), read(2)
- * and write(2); the staging file may hold a part then.
+ * the holes where blocks cannot be shared, of all that reading gives, whatever the size
+ * is said to be (procfs).  errno: those of ioctl_ficlone(2), read(2) and write(2);
+ * EAGAIN where fd changes while it is copied.  The staging file may hold a part then.
  */
 int exchrange_update_clone(struct exchrange_update *update, int fd);
 
@@ -178,14 +196,19 @@ int exchrange_update_clone(struct exchrange_update *update, int fd);
  * unless it is _UNCHANGED.  With _CREATE it gives the staging file the name where
  * there is none; its contents are made durable before, the name with EXCHRANGE_DSYNC.
  *
+ * Where the name is of another file than at the begin, the staging file is made anew for
+ * that one, with the same contents and descriptor; what was mapped of it is another file's.
+ *
  * After success the staging file holds the old contents; it may be written again and
  * committed again, unless the update is _UNCHANGED (EBUSY) or the commit has created
  * the file, which the descriptor is of then (EINVAL).  After a crash at any moment the
  * file has its old or its new contents, whole: the new ones if a commit with
  * EXCHRANGE_DSYNC had returned 0.
  *
- * errno: those of exchrange_exchange(), linkat(2), fsync(2); EBUSY where the file or
- * what the path names has changed; ENOENT where it is gone, without _CREATE.  After an
+ * errno: those of open(2) for reading and writing (EAGAIN where a lease does not end), of
+ * exchrange_exchange(), linkat(2), fsync(2); EBUSY where the file or what the path names has
+ * changed; ENOENT where it is gone, without _CREATE, or its directory is, or a file is to be
+ * created without /proc, before Linux 6.10.  After an
  * error the file holds what it held, and so does the staging file: the commit may be
  * tried again.  EIO and EROFS aside, and what fails after a file was created, with
  * EXCHRANGE_DSYNC: look at the file then.

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: MIT
 /*
- * Where a file lies: its directory, on the same mount, which is where a staging file
- * for it can be made.
+ * Where a file lies: the directory and the name that a path leads to, found by the kernel
+ * step by step, so that file and directory are of one look-up.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
-#include <stdint.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "place.h"
@@ -18,13 +19,17 @@
 /* As many as the kernel follows. */
 #define MAX_LINKS	40
 
+/* The kernel ends a lease after 45 s, unless it is told otherwise. */
+#define MAX_PATIENCE	100		/* seconds */
+#define PAUSE		20000000	/* ns */
+
 static int fail(int error)
 {
 	errno = error;
 	return -1;
 }
 
-static void close_quietly(int fd)
+void exchrange_close(int fd)
 {
 	int error = errno;
 
@@ -35,17 +40,19 @@ static void close_quietly(int fd)
 
 void exchrange_drop_place(struct exchrange_place *place)
 {
-	close_quietly(place->dir);
+	exchrange_close(place->dir);
 	place->dir = -1;
 }
 
-static bool same_inode(const struct stat *a, const struct stat *b)
+bool exchrange_is_same(int fd1, int fd2)
 {
-	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+	struct stat st1, st2;
+
+	return fstat(fd1, &st1) == 0 && fstat(fd2, &st2) == 0 &&
+	       st1.st_dev == st2.st_dev && st1.st_ino == st2.st_ino;
 }
 
-/* -1 where the kernel does not tell. */
-static int64_t mount_of(int fd)
+int64_t exchrange_mount_of(int fd)
 {
 	struct statx st;
 
@@ -55,59 +62,97 @@ static int64_t mount_of(int fd)
 	return st.stx_mnt_id;
 }
 
+/* --- opening --------------------------------------------------------------------- */
+
+static time_t now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return time.tv_sec;
+}
+
+int exchrange_open_patiently(int dir, const char *name, int flags)
+{
+	const struct timespec pause = { .tv_nsec = PAUSE };
+	time_t end = 0;
+	int fd;
+
+	for (;;) {
+		fd = openat(dir, name, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+		if (fd >= 0 || errno != EWOULDBLOCK)
+			return fd;
+		if (!end)
+			end = now() + MAX_PATIENCE;
+		else if (now() >= end)
+			return fail(EWOULDBLOCK);
+		nanosleep(&pause, NULL);
+	}
+}
+
+int exchrange_open_place(const struct exchrange_place *place, int flags)
+{
+	return exchrange_open_patiently(place->dir, place->name,
+					flags | (place->follow ? 0 : O_NOFOLLOW));
+}
+
+int exchrange_pin(const struct exchrange_place *place)
+{
+	return openat(place->dir, place->name,
+		      O_PATH | O_CLOEXEC | (place->follow ? 0 : O_NOFOLLOW));
+}
+
+int exchrange_check_writable(int fd)
+{
+	struct statx st;
+
+	if (faccessat(fd, "", W_OK, AT_EMPTY_PATH | AT_EACCESS) ||
+	    statx(fd, "", AT_EMPTY_PATH, 0, &st))
+		return -1;
+	return st.stx_attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND |
+				    STATX_ATTR_VERITY) ? fail(EPERM) : 0;
+}
+
+/* --- by path --------------------------------------------------------------------- */
+
+/* A path that ends with a slash is of a directory, or of none. */
+static int fail_without_name(int from, const char *path)
+{
+	int fd = openat(from, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int error = fd < 0 && errno == ENOTDIR ? ENOTDIR : EISDIR;
+
+	exchrange_close(fd);
+	return fail(error);
+}
+
 /* Opens the directory of @path as seen from @from, and takes its last name. */
 static int open_directory(int from, const char *path,
 			  struct exchrange_place *place)
 {
 	const char *slash = strrchr(path, '/');
 	const char *name = slash ? slash + 1 : path;
-	int length = slash ? (int)(name - path) : 1;
 	char directory[PATH_MAX];
 
 	place->dir = -1;
+	place->follow = false;
 	if (!*path)
 		return fail(ENOENT);
 	if (!*name || !strcmp(name, ".") || !strcmp(name, ".."))
-		return fail(EISDIR);
+		return fail_without_name(from, path);
 	if (strlen(path) >= sizeof(directory) ||
 	    strlen(name) >= sizeof(place->name))
 		return fail(ENAMETOOLONG);
 	snprintf(place->name, sizeof(place->name), "%s", name);
-	snprintf(directory, sizeof(directory), "%.*s", length,
-		 slash ? path : ".");
+	/* With a dot, so that a link before it is in the middle, as it is in @path. */
+	snprintf(directory, sizeof(directory), "%.*s.", (int)(name - path), path);
 	place->dir = openat(from, directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	return place->dir < 0 ? -1 : 0;
 }
 
-int exchrange_find_place(int fd, struct exchrange_place *place)
+/* A directory where everybody makes files, and only the owner of one removes it. */
+static bool is_shared(const struct stat *dir)
 {
-	char link[32], path[PATH_MAX];
-	struct stat here, there;
-	ssize_t length;
-
-	place->dir = -1;
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	length = readlink(link, path, sizeof(path) - 1);
-	if (length < 0)
-		return -1;
-	path[length] = '\0';
-	if (path[0] != '/')
-		return fail(ENOENT);
-	if (open_directory(AT_FDCWD, path, place))
-		return -1;
-	if (fstat(fd, &here) ||
-	    fstatat(place->dir, place->name, &there, AT_SYMLINK_NOFOLLOW))
-		goto drop;
-	errno = ENOENT;		/* the name is gone, or another file's */
-	if (!same_inode(&here, &there))
-		goto drop;
-	errno = EXDEV;
-	if (mount_of(fd) != mount_of(place->dir))
-		goto drop;
-	return 0;
-drop:
-	exchrange_drop_place(place);
-	return -1;
+	return dir->st_mode & 01000 && dir->st_mode & 00002;
 }
 
 /*
@@ -120,14 +165,39 @@ static int check_link(int dir, const struct stat *link)
 
 	if (fstat(dir, &st))
 		return -1;
-	if ((st.st_mode & 01002) == 01002 &&
-	    link->st_uid != geteuid() && link->st_uid != st.st_uid)
+	if (is_shared(&st) && link->st_uid != geteuid() &&
+	    link->st_uid != st.st_uid)
 		return fail(EACCES);
 	return 0;
 }
 
-/* Replaces @place, which is a link, by what it points to. */
-static int follow_link(struct exchrange_place *place, const struct stat *link)
+/* What fs.protected_regular says; where nobody can tell, what systemd sets. */
+static int protection(void)
+{
+	int fd = open("/proc/sys/fs/protected_regular", O_RDONLY | O_CLOEXEC);
+	char digit = '2';
+
+	if (fd >= 0 && read(fd, &digit, 1) != 1)
+		digit = '2';
+	exchrange_close(fd);
+	return digit - '0';
+}
+
+int exchrange_check_planted(const struct exchrange_place *place, int pin)
+{
+	struct stat dir, file;
+
+	if (fstat(place->dir, &dir) || fstat(pin, &file))
+		return -1;
+	if (!(dir.st_mode & 01000) || !(dir.st_mode & 00022) ||
+	    file.st_uid == dir.st_uid || file.st_uid == geteuid())
+		return 0;
+	return protection() >= (dir.st_mode & 00002 ? 1 : 2) ? fail(EACCES) : 0;
+}
+
+/* Replaces @place, where the link @pin lies, by what that points to. */
+static int follow_link(struct exchrange_place *place, int pin,
+		       const struct stat *link)
 {
 	struct exchrange_place next;
 	char target[PATH_MAX];
@@ -135,7 +205,7 @@ static int follow_link(struct exchrange_place *place, const struct stat *link)
 
 	if (check_link(place->dir, link))
 		return -1;
-	length = readlinkat(place->dir, place->name, target, sizeof(target));
+	length = readlinkat(pin, "", target, sizeof(target));
 	if (length < 0)
 		return -1;
 	if (length == sizeof(target))
@@ -148,167 +218,94 @@ static int follow_link(struct exchrange_place *place, const struct stat *link)
 	return 0;
 }
 
-int exchrange_find_new_place(const char *path, int follow,
-			     struct exchrange_place *place)
+/* The text of a link of procfs is not where it leads. */
+static bool is_magic(int pin)
+{
+	struct statfs fs;
+
+	return fstatfs(pin, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC;
+}
+
+/* One link less; 0 where there is none, 1 where there is more to follow. */
+static int take_step(bool follow, struct exchrange_place *place, int *pin)
 {
 	struct stat st;
-	int links;
+	int ret;
 
+	*pin = exchrange_pin(place);
+	if (*pin < 0)
+		return errno == ENOENT ? 0 : -1;
+	if (fstat(*pin, &st))
+		return -1;
+	if (!S_ISLNK(st.st_mode))
+		return 0;
+	if (!follow)
+		return fail(ELOOP);
+	ret = is_magic(*pin);
+	place->follow = ret;
+	if (ret)
+		ret = 1;
+	else
+		ret = follow_link(place, *pin, &st) ? -1 : 1;
+	exchrange_close(*pin);
+	*pin = -1;
+	return ret;
+}
+
+int exchrange_find(const char *path, bool follow, struct exchrange_place *place,
+		   int *pin)
+{
+	int links, ret;
+
+	*pin = -1;
 	if (open_directory(AT_FDCWD, path, place))
 		return -1;
-	for (links = 0; ; links++) {
-		if (fstatat(place->dir, place->name, &st, AT_SYMLINK_NOFOLLOW)) {
-			if (errno == ENOENT)
-				return 0;
-			break;
-		}
-		if (!S_ISLNK(st.st_mode))
+	for (links = 0; links <= MAX_LINKS; links++) {
+		ret = take_step(follow, place, pin);
+		if (ret == 0)
 			return 0;
-		errno = ELOOP;
-		if (!follow || links == MAX_LINKS || follow_link(place, &st))
+		errno = ret < 0 ? errno : ELOOP;
+		if (ret < 0)
 			break;
 	}
+	exchrange_close(*pin);
+	*pin = -1;
 	exchrange_drop_place(place);
 	return -1;
 }
 
-/* --- the same file through another mount --------------------------------------- */
+/* --- by descriptor --------------------------------------------------------------- */
 
-/* What is needed of a line of /proc/self/mountinfo; the strings are in the line. */
-struct mount {
-	int64_t	id;
-	char	*device;	/* major:minor of the file system */
-	char	*root;		/* what of the file system is mounted */
-	char	*target;	/* where */
-};
-
-/* Blanks and the like are written as three octal digits. */
-static void decode(char *text)
+/* @fd is what lies in @place, and on the same mount. */
+static int check_place(int fd, const struct exchrange_place *place, int pin)
 {
-	char *to = text;
-
-	for (; *text; text++) {
-		if (text[0] == '\\' && text[1] && text[2] && text[3]) {
-			*to++ = (text[1] - '0') << 6 | (text[2] - '0') << 3 |
-				(text[3] - '0');
-			text += 3;
-		} else {
-			*to++ = *text;
-		}
-	}
-	*to = '\0';
+	if (!exchrange_is_same(fd, pin))
+		return fail(ENOENT);	/* the name is gone, or another file's */
+	return exchrange_mount_of(pin) == exchrange_mount_of(fd) &&
+	       exchrange_mount_of(fd) == exchrange_mount_of(place->dir) ?
+	       0 : fail(EXDEV);
 }
 
-static bool parse_mount(char *line, struct mount *mount)
+/* What /proc says is a hint: it counts where the same file is found there. */
+int exchrange_find_by_fd(int fd, struct exchrange_place *place)
 {
-	char *rest = line, *id = strsep(&rest, " ");
+	char link[32], path[PATH_MAX];
+	ssize_t length;
+	int pin, ret;
 
-	strsep(&rest, " ");	/* the parent's id */
-	mount->device = strsep(&rest, " ");
-	mount->root = strsep(&rest, " ");
-	mount->target = strsep(&rest, " ");
-	if (!mount->target)
-		return false;
-	mount->id = strtoll(id, NULL, 10);
-	decode(mount->root);
-	decode(mount->target);
-	return true;
-}
-
-/*
- * The path of what @root names through @mount; false where that does not show it
- * below a directory.
- */
-static bool path_through(const struct mount *mount, const char *root,
-			 char path[PATH_MAX])
-{
-	size_t length = strcmp(mount->root, "/") ? strlen(mount->root) : 0;
-
-	if (strncmp(root, mount->root, length) || root[length] != '/')
-		return false;
-	return snprintf(path, PATH_MAX, "%s%s", mount->target, root + length) <
-	       PATH_MAX;
-}
-
-/* Opens @path if it is the inode of @fd, on the mount @id, in a directory of that. */
-static int open_there(const char *path, int64_t id, int fd)
-{
-	int flags = fcntl(fd, F_GETFL) & O_ACCMODE;
-	int there = open(path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK |
-			 O_NOFOLLOW);
-	struct exchrange_place place;
-	struct stat st1, st2;
-
-	if (there < 0)
+	place->dir = -1;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	length = readlink(link, path, sizeof(path) - 1);
+	if (length < 0)
 		return -1;
-	if (fstat(fd, &st1) == 0 && fstat(there, &st2) == 0 &&
-	    same_inode(&st1, &st2) && mount_of(there) == id &&
-	    exchrange_find_place(there, &place) == 0) {
-		exchrange_drop_place(&place);
-		return there;
-	}
-	close(there);
-	return -1;
-}
-
-/* Calls for each line until one has found something: what it returned, or -1. */
-static int each_mount(int (*look)(const struct mount *mount, void *argument),
-		      void *argument)
-{
-	FILE *stream = fopen("/proc/self/mountinfo", "re");
-	struct mount mount;
-	size_t size = 0;
-	char *line = NULL;
-	int found = -1;
-
-	if (!stream)
+	path[length] = '\0';
+	if (path[0] != '/')
+		return fail(ENOENT);
+	if (exchrange_find(path, false, place, &pin))
 		return -1;
-	while (found < 0 && getline(&line, &size, stream) > 0)
-		if (parse_mount(line, &mount))
-			found = look(&mount, argument);
-	free(line);
-	fclose(stream);
-	return found;
-}
-
-struct search {
-	int	fd;
-	int64_t	id;		/* of its mount */
-	char	*device;	/* of that mount */
-	char	*root;
-};
-
-static int is_its_mount(const struct mount *mount, void *argument)
-{
-	struct search *search = argument;
-
-	if (mount->id != search->id)
-		return -1;
-	search->device = strdup(mount->device);
-	search->root = strdup(mount->root);
-	return 0;
-}
-
-static int is_another_mount(const struct mount *mount, void *argument)
-{
-	const struct search *search = argument;
-	char path[PATH_MAX];
-
-	if (mount->id == search->id || strcmp(mount->device, search->device) ||
-	    !path_through(mount, search->root, path))
-		return -1;
-	return open_there(path, mount->id, search->fd);
-}
-
-int exchrange_open_elsewhere(int fd)
-{
-	struct search search = { .fd = fd, .id = mount_of(fd) };
-	int there = -1;
-
-	if (search.id >= 0 && each_mount(is_its_mount, &search) == 0 &&
-	    search.device && search.root)
-		there = each_mount(is_another_mount, &search);
-	free(search.device);
-	free(search.root);
-	return there < 0 ? fail(EXDEV) : there;
+	ret = pin < 0 ? fail(ENOENT) : check_place(fd, place, pin);
+	exchrange_close(pin);
+	if (ret)
+		exchrange_drop_place(place);
+	return ret;
 }

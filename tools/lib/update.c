@@ -2,29 +2,28 @@
 /*
  * An update: a staging file without a name, written by the caller, whose contents
  * become the file's at once.
+ *
+ * Until the commit the file is held by an O_PATH descriptor: programs run it, others have
+ * leases of it, and nobody is told that it was closed.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
+#include "contents.h"
 #include "exchrange.h"
 #include "place.h"
+#include "stage.h"
 
 #define BEGIN_FLAGS	(EXCHRANGE_UPDATE_CLONE | EXCHRANGE_UPDATE_UNCHANGED | \
-			 EXCHRANGE_UPDATE_CREATE | EXCHRANGE_UPDATE_NOFOLLOW)
+			 EXCHRANGE_UPDATE_CREATE | EXCHRANGE_UPDATE_NOFOLLOW | \
+			 EXCHRANGE_UPDATE_KEEP_LOCKS)
 #define COMMIT_FLAGS	(EXCHRANGE_DSYNC | EXCHRANGE_DRY_RUN | \
 			 EXCHRANGE_FILE1_WRITTEN)
-
-/* Whatever the name turns out to be, the call does not wait for it. */
-#define OPEN_FLAGS	(O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
 
 /* So often a name may be another file's when it is looked at. */
 #define MAX_TRIES	1000
@@ -34,7 +33,12 @@ struct exchrange_update {
 	unsigned int		flags;
 	mode_t			mode;
 	bool			named;		/* begun by a path: commit looks again */
-	int			file;		/* -1: it is not there yet */
+	bool			created;	/* the staging file is the file now */
+	bool			can_be_named;	/* the staging file */
+	bool			elsewhere;	/* place is not what was named, but has that file */
+	int			file;		/* begun by a descriptor: open for writing */
+	int			pin;		/* the file, O_PATH; -1: there is none */
+	int			home;		/* directory for staging files; -1: place.dir */
 	int			staging;
 	struct exchrange_place	place;
 	struct exchrange_sample	sample;
@@ -46,236 +50,196 @@ static int fail(int error)
 	return -1;
 }
 
-static void close_quietly(int fd)
+static void replace(int *fd, int with)
 {
-	int error = errno;
-
-	if (fd >= 0)
-		close(fd);
-	errno = error;
+	exchrange_close(*fd);
+	*fd = with;
 }
 
 /* --- the file -------------------------------------------------------------------- */
 
-/* A regular file, open for reading and writing, that can be exchanged whole. */
-static int check_file(int device, int fd)
+/* There is a back end that exchanges it whole. */
+static int check_back_end(int device, int fd)
 {
 	struct exchrange_query query = { .fd = fd };
-	int flags = fcntl(fd, F_GETFL);
 
-	if (flags < 0)
-		return -1;
-	if ((flags & O_ACCMODE) != O_RDWR || flags & (O_APPEND | O_PATH))
-		return fail(EBADF);
 	if (exchrange_query(device, &query))
 		return -1;
-	if (query.backend == EXCHRANGE_BACKEND_NONE ||
-	    !(query.flags & EXCHRANGE_TO_EOF))
-		return fail(EOPNOTSUPP);
-	return 0;
+	return query.backend == EXCHRANGE_BACKEND_NONE ||
+	       !(query.flags & EXCHRANGE_TO_EOF) ? fail(EOPNOTSUPP) : 0;
+}
+
+/* As for one who creates a file, and finds that of another. */
+static int check_planted(const struct exchrange_update *update, int pin)
+{
+	return update->flags & EXCHRANGE_UPDATE_CREATE ?
+	       exchrange_check_planted(&update->place, pin) : 0;
+}
+
+/* Only names of regular files are opened. */
+static int check_kind(int pin)
+{
+	struct stat st;
+
+	if (fstat(pin, &st))
+		return -1;
+	if (S_ISREG(st.st_mode))
+		return 0;
+	return fail(S_ISDIR(st.st_mode) ? EISDIR : S_ISLNK(st.st_mode) ? ELOOP : EINVAL);
 }
 
 /*
- * The directory that the file is in, for the staging file and for a look at the name
- * before the commit.  A file that is mounted by itself has none on its own mount:
- * then it is taken through another mount.
+ * Opens @pin, which is what the place is of.  -1, with errno 0 where that is another
+ * file by now, or none.
  */
-static int find_place(struct exchrange_update *update)
+static int open_pinned(const struct exchrange_update *update, int pin, int flags)
+{
+	int fd = exchrange_open_place(&update->place, flags);
+
+	if (fd >= 0 && exchrange_is_same(fd, pin))
+		return fd;
+	if (fd >= 0 || errno == ENOENT || errno == ELOOP)
+		errno = 0;
+	exchrange_close(fd);
+	return -1;
+}
+
+/*
+ * The file, pinned, and in *reader open for reading; neither where it is not there and may
+ * be created.
+ */
+static int look_up(struct exchrange_update *update, const char *path, int *reader)
+{
+	bool follow = !(update->flags & EXCHRANGE_UPDATE_NOFOLLOW);
+	int tries;
+
+	for (tries = 0; tries < MAX_TRIES; tries++) {
+		if (exchrange_find(path, follow, &update->place, &update->pin))
+			return -1;
+		if (update->pin < 0)
+			return update->flags & EXCHRANGE_UPDATE_CREATE ? 0 : fail(ENOENT);
+		if (check_kind(update->pin))
+			return -1;
+		*reader = open_pinned(update, update->pin, O_RDONLY);
+		if (*reader >= 0 || errno)
+			return *reader < 0 ? -1 : 0;
+		replace(&update->pin, -1);
+		exchrange_drop_place(&update->place);
+	}
+	return fail(ENOENT);
+}
+
+/* --- where to stage -------------------------------------------------------------- */
+
+/*
+ * A file that is mounted by itself has no directory on its own mount: then it is taken
+ * through another mount.
+ */
+static int go_elsewhere(struct exchrange_update *update, int *reader)
+{
+	struct exchrange_place place;
+	int there;
+
+	if (exchrange_find_elsewhere(update->pin, &place, &there))
+		return -1;
+	exchrange_drop_place(&update->place);
+	update->place = place;
+	update->elsewhere = true;
+	replace(&update->pin, there);
+	replace(reader, open_pinned(update, there, O_RDONLY));
+	return *reader < 0 ? fail(errno ? errno : ENOENT) : 0;
+}
+
+/* The directory of a file that was reached through a link of procfs. */
+static int find_home_by_fd(struct exchrange_update *update, int fd)
+{
+	struct exchrange_place place;
+
+	if (exchrange_find_by_fd(fd, &place))
+		return -1;
+	update->home = place.dir;
+	return 0;
+}
+
+static int open_home(struct exchrange_update *update, const char *directory)
+{
+	update->home = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return update->home < 0 ? -1 : 0;
+}
+
+static int home_of(const struct exchrange_update *update)
+{
+	return update->home < 0 ? update->place.dir : update->home;
+}
+
+static int check_mount(const struct exchrange_update *update, int file)
+{
+	return exchrange_mount_of(home_of(update)) == exchrange_mount_of(file) ?
+	       0 : fail(EXDEV);
+}
+
+static int find_home(struct exchrange_update *update, int *reader,
+		     const char *directory)
+{
+	if (directory && open_home(update, directory))
+		return -1;
+	if (*reader < 0 || (directory && check_mount(update, update->pin) == 0))
+		return 0;
+	if (update->place.follow && !directory) {
+		if (find_home_by_fd(update, *reader) == 0)
+			return 0;
+		if (errno != EXDEV)
+			return -1;
+	} else if (check_mount(update, update->pin) == 0) {
+		return 0;
+	}
+	return go_elsewhere(update, reader) ? -1 : check_mount(update, update->pin);
+}
+
+/* The same for a file that was given; one elsewhere takes its place. */
+static int find_home_of_fd(struct exchrange_update *update, const char *directory)
 {
 	int there;
 
-	if (exchrange_find_place(update->file, &update->place) == 0)
-		return 0;
-	if (errno != EXDEV)
-		return -1;
-	there = exchrange_open_elsewhere(update->file);
-	if (there < 0)
-		return -1;
-	close(update->file);
-	update->file = there;
-	return exchrange_find_place(update->file, &update->place);
-}
-
-/* With a directory given, a file may do without its own. */
-static int take_file(struct exchrange_update *update, const char *directory)
-{
-	if (check_file(update->device, update->file))
-		return -1;
-	if (find_place(update) == 0)
-		return 0;
-	return directory && (errno == ENOENT || errno == EXDEV) ? 0 : -1;
-}
-
-static int open_path(struct exchrange_update *update, const char *path,
-		     const char *directory)
-{
-	bool follow = !(update->flags & EXCHRANGE_UPDATE_NOFOLLOW);
-	int tries = 0;
-
-	update->named = true;
-	for (;;) {
-		update->file = open(path, O_RDWR | OPEN_FLAGS |
-				    (follow ? 0 : O_NOFOLLOW));
-		if (update->file < 0)
-			break;
-		if (take_file(update, directory) == 0)
+	if (directory) {
+		if (open_home(update, directory))
+			return -1;
+		if (check_mount(update, update->file) == 0)
 			return 0;
-		/* Renamed or replaced meanwhile: there may be another one. */
-		if (errno != ENOENT || ++tries == MAX_TRIES)
-			return -1;
-		close(update->file);
-	}
-	if (errno != ENOENT || !(update->flags & EXCHRANGE_UPDATE_CREATE))
-		return -1;
-	return exchrange_find_new_place(path, follow, &update->place);
-}
-
-/* --- the staging file ------------------------------------------------------------ */
-
-/*
- * What decides how the contents are stored, and who pays for them, is the file's.
- * All of it is as good as can be had: what keeps the two from being exchanged, the
- * commit tells.
- */
-static void copy_attributes(int from, int to)
-{
-	const int inode_flags = FS_NOCOW_FL | FS_COMPR_FL | FS_NOCOMP_FL;
-	const unsigned int xflags = FS_XFLAG_REALTIME | FS_XFLAG_EXTSIZE;
-	struct fsxattr ours, its;
-	int our_flags, its_flags;
-	char algorithm[32];
-	struct stat st;
-	ssize_t length;
-	int ret = 0;
-
-	/* Only root may give files away: else the caller pays. */
-	if (fstat(from, &st) == 0 &&
-	    (st.st_uid != geteuid() || st.st_gid != getegid()))
-		ret = fchown(to, st.st_uid, st.st_gid);
-
-	if (ioctl(from, FS_IOC_FSGETXATTR, &its) == 0 &&
-	    ioctl(to, FS_IOC_FSGETXATTR, &ours) == 0 &&
-	    ((its.fsx_xflags ^ ours.fsx_xflags) & xflags ||
-	     its.fsx_extsize != ours.fsx_extsize ||
-	     its.fsx_projid != ours.fsx_projid)) {
-		ours.fsx_xflags = (ours.fsx_xflags & ~xflags) |
-				  (its.fsx_xflags & xflags);
-		ours.fsx_extsize = its.fsx_extsize;
-		ours.fsx_projid = its.fsx_projid;
-		ioctl(to, FS_IOC_FSSETXATTR, &ours);
-	}
-
-	if (ioctl(from, FS_IOC_GETFLAGS, &its_flags) == 0 &&
-	    ioctl(to, FS_IOC_GETFLAGS, &our_flags) == 0 &&
-	    (its_flags ^ our_flags) & inode_flags) {
-		our_flags = (our_flags & ~inode_flags) | (its_flags & inode_flags);
-		ioctl(to, FS_IOC_SETFLAGS, &our_flags);
-	}
-	length = fgetxattr(from, "btrfs.compression", algorithm,
-			   sizeof(algorithm));
-	if (length > 0)
-		ret = fsetxattr(to, "btrfs.compression", algorithm, length, 0);
-	(void)ret;
-}
-
-/* It may get a name only where the file may have to be created. */
-static int make_staging(struct exchrange_update *update, const char *directory)
-{
-	mode_t mode = update->flags & EXCHRANGE_UPDATE_CREATE ? update->mode : 0600;
-
-	if (directory)
-		update->staging = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC,
-				       mode);
-	else
-		update->staging = openat(update->place.dir, ".",
-					 O_TMPFILE | O_RDWR | O_CLOEXEC, mode);
-	if (update->staging < 0)
-		return -1;
-	if (update->file >= 0)
-		copy_attributes(update->file, update->staging);
-	return 0;
-}
-
-static int copy_range(int from, int to, off_t start, off_t end)
-{
-	char *buffer = malloc(1 << 20);
-	ssize_t count = 1;
-
-	while (buffer && start < end && count > 0) {
-		size_t size = end - start < 1 << 20 ? end - start : 1 << 20;
-		ssize_t done = 0, step;
-
-		count = pread(from, buffer, size, start);
-		for (; done < count; done += step) {
-			step = pwrite(to, buffer + done, count - done,
-				      start + done);
-			if (step < 0) {
-				count = -1;
-				break;
-			}
-		}
-		start += done;
-	}
-	free(buffer);
-	return buffer && count >= 0 ? 0 : -1;
-}
-
-/* By the byte, holes left out. */
-static int copy_contents(int from, int to)
-{
-	struct stat st;
-	off_t data, hole = 0;
-
-	if (fstat(from, &st) || ftruncate(to, 0) || ftruncate(to, st.st_size))
-		return -1;
-	while (hole < st.st_size) {
-		data = lseek(from, hole, SEEK_DATA);
-		if (data < 0 && errno == ENXIO)
-			break;
-		hole = data < 0 ? -1 : lseek(from, data, SEEK_HOLE);
-		if (hole < 0 || copy_range(from, to, data, hole))
+	} else {
+		if (find_home_by_fd(update, update->file) == 0)
+			return 0;
+		if (errno != EXDEV)
 			return -1;
 	}
-	return 0;
-}
-
-int exchrange_update_clone(struct exchrange_update *update, int fd)
-{
-	off_t position;
-	int ret;
-
-	/* What a longer staging file has behind it would stay. */
-	if (ftruncate(update->staging, 0))
+	/* Another descriptor would be closed in the end, and that ends locks. */
+	if (update->flags & EXCHRANGE_UPDATE_KEEP_LOCKS)
+		return fail(EXDEV);
+	if (exchrange_find_elsewhere(update->file, &update->place, &update->pin))
 		return -1;
-	if (ioctl(update->staging, FICLONE, fd) == 0)
-		return 0;
-	if (errno != EOPNOTSUPP && errno != EXDEV && errno != EINVAL &&
-	    errno != ENOTTY)
-		return -1;
-	position = lseek(fd, 0, SEEK_CUR);
-	if (position < 0)
-		return -1;
-	ret = copy_contents(fd, update->staging);
-	lseek(fd, position, SEEK_SET);
-	return ret;
+	there = open_pinned(update, update->pin, O_RDWR);
+	if (there < 0)
+		return fail(errno ? errno : ENOENT);
+	replace(&update->file, there);
+	return check_mount(update, update->file);
 }
 
 /* --- the exchange ---------------------------------------------------------------- */
 
-static int exchange(struct exchrange_update *update, bool sampled, __u64 flags)
+static int exchange(struct exchrange_update *update, int file, __u64 flags)
 {
 	struct exchrange_commit commit = {
 		.file1_fd	= update->staging,
-		.file2_fd	= update->file,
+		.file2_fd	= file,
 		.flags		= flags | EXCHRANGE_TO_EOF,
 	};
 	struct exchrange_range range = {
 		.file1_fd	= update->staging,
-		.file2_fd	= update->file,
+		.file2_fd	= file,
 		.flags		= flags | EXCHRANGE_TO_EOF,
 	};
 
-	if (!sampled)
+	if (!(update->flags & EXCHRANGE_UPDATE_UNCHANGED))
 		return exchrange_exchange(update->device, &range);
 	memcpy(commit.file2_freshness, update->sample.freshness,
 	       sizeof(commit.file2_freshness));
@@ -284,51 +248,94 @@ static int exchange(struct exchrange_update *update, bool sampled, __u64 flags)
 
 /* --- begin ----------------------------------------------------------------------- */
 
-static int take_sample(struct exchrange_update *update,
+/* What was sampled once is gone; what was not there shall stay away. */
+static int take_sample(struct exchrange_update *update, int fd,
 		       const struct exchrange_sample *sample)
 {
+	struct exchrange_sample now;
+
 	if (!(update->flags & EXCHRANGE_UPDATE_UNCHANGED))
 		return 0;
-	/* What was sampled once is gone; what was not there shall stay away. */
-	if (update->file < 0)
+	if (fd < 0)
 		return sample ? fail(EBUSY) : 0;
 	if (!sample)
-		return exchrange_sample(update->device, update->file,
-					&update->sample);
+		return exchrange_sample(update->device, fd, &update->sample);
+	/* The commit decides; this spares the work.  What has no sample now had one then. */
+	if (exchrange_sample(update->device, fd, &now))
+		return errno == EAGAIN || errno == EOVERFLOW ? fail(EBUSY) : -1;
+	if (memcmp(&now, sample, sizeof(now)))
+		return fail(EBUSY);
 	update->sample = *sample;
 	return 0;
 }
 
-static const char *staging_of(const struct exchrange_update_options *options)
+/* @fd is of the file, open for reading; -1 where it is not there. */
+static int stage(struct exchrange_update *update, int fd)
 {
-	return options ? options->staging : NULL;
+	update->can_be_named = fd < 0;
+	update->staging = fd < 0 ?
+		exchrange_stage_for_name(update->place.dir, update->mode) :
+		exchrange_stage_for_file(home_of(update), fd);
+	if (update->staging < 0)
+		return -1;
+	return fd >= 0 && update->flags & EXCHRANGE_UPDATE_CLONE ?
+	       exchrange_copy(fd, update->staging) : 0;
 }
 
-static int begin(struct exchrange_update *update,
-		 const struct exchrange_update_options *options)
+static const struct exchrange_update_options nothing;
+
+static int begin_by_path(struct exchrange_update *update, const char *path,
+			 const struct exchrange_update_options *options)
 {
-	if (take_sample(update, options ? options->sample : NULL) ||
-	    make_staging(update, staging_of(options)))
+	int reader = -1, ret;
+
+	update->named = true;
+	ret = look_up(update, path, &reader);
+	if (ret == 0 && reader >= 0)
+		ret = exchrange_check_writable(reader) || check_planted(update, update->pin) ||
+		      check_back_end(update->device, reader);
+	if (ret == 0)
+		ret = find_home(update, &reader, options->staging) ||
+		      take_sample(update, reader, options->sample) ||
+		      stage(update, reader);
+	exchrange_close(reader);
+	return ret;
+}
+
+/* The dry run tells what cannot be committed; a change since, the commit. */
+static int begin_by_fd(struct exchrange_update *update, int fd,
+		       const struct exchrange_update_options *options)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0)
 		return -1;
+	if ((flags & O_ACCMODE) != O_RDWR || flags & (O_APPEND | O_PATH))
+		return fail(EBADF);
+	update->file = update->flags & EXCHRANGE_UPDATE_KEEP_LOCKS ?
+		       fd : fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (update->file < 0)
-		return 0;
-	/*
-	 * What cannot be committed is told before anything is written; a change since
-	 * the sample that was taken just now, at the commit.
-	 */
-	if (exchange(update, options && options->sample &&
-		     update->flags & EXCHRANGE_UPDATE_UNCHANGED, EXCHRANGE_DRY_RUN))
 		return -1;
-	return update->flags & EXCHRANGE_UPDATE_CLONE ?
-	       exchrange_update_clone(update, update->file) : 0;
+	if (check_back_end(update->device, fd) ||
+	    find_home_of_fd(update, options->staging) ||
+	    take_sample(update, update->file, options->sample) ||
+	    stage(update, update->file))
+		return -1;
+	/* Without the sample: that a file changes is nothing wrong yet. */
+	flags = update->flags;
+	update->flags &= ~EXCHRANGE_UPDATE_UNCHANGED;
+	fd = exchange(update, update->file, EXCHRANGE_DRY_RUN);
+	update->flags = flags;
+	return fd;
 }
 
 static struct exchrange_update *
-new_update(int device, const struct exchrange_update_options *options)
+new_update(int device, const struct exchrange_update_options *options,
+	   unsigned int known)
 {
 	struct exchrange_update *update;
 
-	if (options && options->flags & ~BEGIN_FLAGS) {
+	if (options->flags & ~known) {
 		errno = EINVAL;
 		return NULL;
 	}
@@ -336,9 +343,10 @@ new_update(int device, const struct exchrange_update_options *options)
 	if (!update)
 		return NULL;
 	update->device = device;
-	update->flags = options ? options->flags : 0;
-	update->mode = options ? options->mode : 0;
-	update->file = update->staging = update->place.dir = -1;
+	update->flags = options->flags;
+	update->mode = options->mode;
+	update->file = update->pin = update->home = update->staging = -1;
+	update->place.dir = -1;
 	return update;
 }
 
@@ -346,10 +354,12 @@ struct exchrange_update *
 exchrange_update_begin(int device, const char *path,
 		       const struct exchrange_update_options *options)
 {
-	struct exchrange_update *update = new_update(device, options);
+	struct exchrange_update *update;
 
-	if (update && (open_path(update, path, staging_of(options)) ||
-		       begin(update, options))) {
+	options = options ? options : &nothing;
+	update = new_update(device, options,
+			    BEGIN_FLAGS & ~EXCHRANGE_UPDATE_KEEP_LOCKS);
+	if (update && begin_by_path(update, path, options)) {
 		exchrange_update_drop(update);
 		update = NULL;
 	}
@@ -360,15 +370,15 @@ struct exchrange_update *
 exchrange_update_begin_fd(int device, int fd,
 			  const struct exchrange_update_options *options)
 {
-	struct exchrange_update *update = new_update(device, options);
+	struct exchrange_update *update;
 
+	options = options ? options : &nothing;
+	update = new_update(device, options, BEGIN_FLAGS);
 	if (!update)
 		return NULL;
 	/* An open file is there, and no link. */
 	update->flags &= ~(EXCHRANGE_UPDATE_CREATE | EXCHRANGE_UPDATE_NOFOLLOW);
-	update->file = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	if (update->file < 0 || take_file(update, staging_of(options)) ||
-	    begin(update, options)) {
+	if (begin_by_fd(update, fd, options)) {
 		exchrange_update_drop(update);
 		update = NULL;
 	}
@@ -380,64 +390,47 @@ int exchrange_update_fd(const struct exchrange_update *update)
 	return update->staging;
 }
 
+int exchrange_update_clone(struct exchrange_update *update, int fd)
+{
+	return exchrange_copy(fd, update->staging);
+}
+
 void exchrange_update_drop(struct exchrange_update *update)
 {
 	if (!update)
 		return;
-	close_quietly(update->file);
-	close_quietly(update->staging);
+	if (!(update->flags & EXCHRANGE_UPDATE_KEEP_LOCKS))
+		exchrange_close(update->file);
+	exchrange_close(update->pin);
+	exchrange_close(update->home);
+	exchrange_close(update->staging);
 	exchrange_drop_place(&update->place);
 	free(update);
 }
 
 /* --- commit ---------------------------------------------------------------------- */
 
-/* What the name is of now; st_ino is 0 where it is of nothing. */
-static int stat_name(const struct exchrange_update *update, struct stat *st)
-{
-	if (fstatat(update->place.dir, update->place.name, st,
-		    AT_SYMLINK_NOFOLLOW) == 0)
-		return 0;
-	st->st_ino = 0;
-	return errno == ENOENT ? 0 : -1;
-}
-
-/* Opens what the name is of now, if anything. */
-static int open_again(struct exchrange_update *update)
-{
-	int fd = openat(update->place.dir, update->place.name,
-			O_RDWR | O_NOFOLLOW | OPEN_FLAGS);
-
-	if (fd < 0 && errno != ENOENT)
-		return -1;
-	if (fd >= 0 && check_file(update->device, fd)) {
-		close_quietly(fd);
-		return -1;
-	}
-	close_quietly(update->file);
-	update->file = fd;
-	return 0;
-}
-
 /*
- * The file that the name is of now is taken instead of the one that it was of.  EBUSY
- * where it had to stay the same.
+ * Another staging file takes the place of the first, by its descriptor: for the file that
+ * has the name now, or, where @file is -1, one that can get the name.
  */
-static int look_again(struct exchrange_update *update)
+static int stage_again(struct exchrange_update *update, int file)
 {
-	struct stat now, then = { 0 };
+	off_t position = lseek(update->staging, 0, SEEK_CUR);
+	int staging = file < 0 ?
+		exchrange_stage_for_name(update->place.dir, update->mode) :
+		exchrange_stage_for_file(home_of(update), file);
+	int ret;
 
-	if (!update->named || update->place.dir < 0)
-		return 0;
-	if (stat_name(update, &now) ||
-	    (update->file >= 0 && fstat(update->file, &then)))
+	if (staging < 0)
 		return -1;
-	if (now.st_ino == then.st_ino &&
-	    (!now.st_ino || now.st_dev == then.st_dev))
-		return 0;
-	if (update->flags & EXCHRANGE_UPDATE_UNCHANGED)
-		return fail(EBUSY);
-	return open_again(update);
+	ret = exchrange_copy(update->staging, staging) ||
+	      lseek(staging, position, SEEK_SET) < 0 ||
+	      dup3(staging, update->staging, O_CLOEXEC) < 0 ? -1 : 0;
+	exchrange_close(staging);
+	if (ret == 0)
+		update->can_be_named = file < 0;
+	return ret;
 }
 
 /* The directory may be one that can be written to and not read. */
@@ -449,7 +442,7 @@ static int sync_directory(const struct exchrange_update *update)
 	if (dir < 0)
 		return syncfs(update->staging);
 	ret = fsync(dir);
-	close_quietly(dir);
+	exchrange_close(dir);
 	return ret;
 }
 
@@ -459,39 +452,89 @@ static int sync_directory(const struct exchrange_update *update)
  */
 static int create(struct exchrange_update *update, __u64 flags)
 {
-	char link[32];
-
 	if (!(update->flags & EXCHRANGE_UPDATE_CREATE))
 		return fail(ENOENT);
 	if (flags & EXCHRANGE_DRY_RUN)
 		return 0;
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", update->staging);
-	if (fsync(update->staging) ||
-	    linkat(AT_FDCWD, link, update->place.dir, update->place.name,
-		   AT_SYMLINK_FOLLOW))
+	if ((!update->can_be_named && stage_again(update, -1)) ||
+	    fsync(update->staging) ||
+	    exchrange_name_staging(update->staging, update->place.dir,
+				   update->place.name))
 		return -1;
-	update->file = fcntl(update->staging, F_DUPFD_CLOEXEC, 0);
+	update->created = true;
 	if (!(flags & EXCHRANGE_DSYNC))
 		return 0;
 	return fsync(update->staging) ? -1 : sync_directory(update);
 }
 
+/* The file that the name is of now is taken instead of the one that it was of. */
+static int adopt(struct exchrange_update *update, int file)
+{
+	if (check_planted(update, file) || check_back_end(update->device, file) ||
+	    check_mount(update, file))
+		return -1;
+	return stage_again(update, file);
+}
+
+/* As commit_to() */
+static int open_and_exchange(struct exchrange_update *update, int pin, __u64 flags)
+{
+	int file, ret;
+
+	if (check_kind(pin))
+		return -1;
+	file = open_pinned(update, pin, O_RDWR);
+	if (file < 0)
+		return errno ? -1 : 1;
+	ret = update->pin >= 0 && exchrange_is_same(update->pin, pin) ?
+	      0 : adopt(update, file);
+	if (ret == 0)
+		ret = exchange(update, file, flags);
+	exchrange_close(file);
+	return ret;
+}
+
+/*
+ * Commits to @pin, which the name is of now; -1 is nothing.  0, -1 and errno, or 1 where
+ * the name is of something else by then.
+ */
+static int commit_to(struct exchrange_update *update, int pin, __u64 flags)
+{
+	bool same = pin < 0 ? update->pin < 0 :
+		    update->pin >= 0 && exchrange_is_same(update->pin, pin);
+	int ret;
+
+	if (!same && update->flags & EXCHRANGE_UPDATE_UNCHANGED)
+		return fail(EBUSY);
+	if (!same && update->elsewhere)
+		return fail(EXDEV);
+	if (pin >= 0)
+		return open_and_exchange(update, pin, flags);
+	ret = create(update, flags);
+	return ret && errno == EEXIST ? 1 : ret;
+}
+
+static int commit_by_name(struct exchrange_update *update, __u64 flags)
+{
+	int tries, pin, ret = 1;
+
+	for (tries = 0; ret > 0 && tries < MAX_TRIES; tries++) {
+		pin = exchrange_pin(&update->place);
+		if (pin < 0 && errno != ENOENT)
+			return -1;
+		ret = commit_to(update, pin, flags);
+		if (ret == 0 && pin >= 0)
+			replace(&update->pin, pin);
+		else
+			exchrange_close(pin);
+	}
+	return ret > 0 ? fail(ENOENT) : ret;
+}
+
 int exchrange_update_commit(struct exchrange_update *update, __u64 flags)
 {
-	if (flags & ~(__u64)COMMIT_FLAGS)
+	if (flags & ~(__u64)COMMIT_FLAGS || update->created)
 		return fail(EINVAL);
-	for (;;) {
-		if (look_again(update))
-			return -1;
-		if (update->file >= 0)
-			return exchange(update, update->flags &
-					EXCHRANGE_UPDATE_UNCHANGED, flags);
-		if (create(update, flags) == 0)
-			return 0;
-		/* Somebody else made it meanwhile. */
-		if (errno != EEXIST)
-			return -1;
-		if (update->flags & EXCHRANGE_UPDATE_UNCHANGED)
-			return fail(EBUSY);
-	}
+	return update->named ? commit_by_name(update, flags) :
+			       exchange(update, update->file, flags);
 }

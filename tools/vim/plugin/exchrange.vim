@@ -20,23 +20,47 @@ function! s:IsFile(name) abort
   return a:name !=# '' && a:name !~# '^\a[a-z]\+:'
 endfunction
 
+" From the root, and no home of a user whose name it has.
+function! s:Full(name) abort
+  return fnamemodify(a:name =~# '^\~[^/]' ? './' . a:name : a:name, ':p')
+endfunction
+
+" Of what a file holds, if it is not too large to be read twice; '' is none.
+function! s:Digest(name) abort
+  let l:size = getfsize(a:name)
+  return l:size < 0 || l:size > 4194304 || !exists('*sha256') ? ''
+        \ : sha256(string(readfile(a:name, 'b')))
+endfunction
+
 " Before vim reads the file, so that a change since is noticed.
 function! s:Sample(name) abort
-  unlet! b:exchrange_token
+  unlet! b:exchrange_token b:exchrange_digest
   if !get(g:, 'exchrange', 1) || !s:IsFile(a:name) || !filereadable(a:name)
     return
   endif
   let l:said = system(s:Command('start-commit', '--', a:name))
   if v:shell_error == 0
     let b:exchrange_token = trim(l:said)
+    let b:exchrange_digest = s:Digest(a:name)
   endif
+endfunction
+
+" The file is another, but holds what it held: its mode was changed, or it was linked.
+function! s:SampleSame(name) abort
+  let l:digest = get(b:, 'exchrange_digest', '')
+  call s:Sample(a:name)
+  if l:digest !=# '' && get(b:, 'exchrange_digest', '') ==# l:digest
+    return 1
+  endif
+  let b:exchrange_digest = l:digest
+  return 0
 endfunction
 
 function! s:Attach(name) abort
   if &buftype ==# '' && s:IsFile(a:name)
     augroup exchrange_buffer
       autocmd! BufWriteCmd <buffer>
-      autocmd BufWriteCmd <buffer> nested call s:Write(expand('<afile>:p'))
+      autocmd BufWriteCmd <buffer> nested call s:Write(s:Full(expand('<afile>')))
     augroup END
   endif
 endfunction
@@ -44,7 +68,7 @@ endfunction
 function! s:OwnWay(name) abort
   execute 'noautocmd write' . (v:cmdbang ? '! ' : ' ') . v:cmdarg . ' '
         \ . fnameescape(a:name)
-  if a:name ==# expand('%:p')
+  if a:name ==# s:Full(expand('%'))
     call s:Sample(a:name)
   endif
 endfunction
@@ -113,7 +137,7 @@ function! s:Warn(said) abort
 endfunction
 
 function! s:Save(name) abort
-  if !get(g:, 'exchrange', 1) || a:name !=# expand('%:p')
+  if !get(g:, 'exchrange', 1) || a:name !=# s:Full(expand('%'))
     call s:OwnWay(a:name)
     return
   endif
@@ -125,7 +149,15 @@ function! s:Save(name) abort
     call s:OwnWay(a:name)
     return
   endif
+  let l:token = get(b:, 'exchrange_token', '')
   let l:said = s:Exchange(a:name)
+  if l:said =~# 'has changed meanwhile'
+    if s:SampleSame(a:name)
+      let l:said = s:Exchange(a:name)
+    elseif l:token !=# ''
+      let b:exchrange_token = l:token
+    endif
+  endif
   if l:said ==# ''
     unlet! b:exchrange_new
     call s:Written(a:name)
@@ -142,14 +174,14 @@ endfunction
 function! s:Write(name) abort
   execute 'doautocmd <nomodeline> BufWritePre ' . fnameescape(a:name)
   call s:Save(a:name)
-  if !&modified || a:name !=# expand('%:p')
+  if !&modified || a:name !=# s:Full(expand('%'))
     execute 'doautocmd <nomodeline> BufWritePost ' . fnameescape(a:name)
   endif
 endfunction
 
 augroup exchrange
   autocmd!
-  autocmd BufReadPre * call s:Sample(expand('<afile>:p'))
-  autocmd BufReadPost * call s:Attach(expand('<afile>:p'))
-  autocmd BufNewFile * let b:exchrange_new = 1 | call s:Attach(expand('<afile>:p'))
+  autocmd BufReadPre * call s:Sample(s:Full(expand('<afile>')))
+  autocmd BufReadPost * call s:Attach(s:Full(expand('<afile>')))
+  autocmd BufNewFile * let b:exchrange_new = 1 | call s:Attach(s:Full(expand('<afile>')))
 augroup END
