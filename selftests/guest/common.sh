@@ -21,17 +21,30 @@ die()
 	exit 125
 }
 
-# Sets what differs between the guests: $suite, $packages, $memory (MiB), $boot_options.
+# Has mmdebstrap take packages named NAME/SUITE from another suite, beside its first one: a
+# line more in the list of sources that it writes itself.
+add_suite()
+{
+	debian_options+=(
+		--setup-hook="sed -n 's/ $suite / $1 /p' \"\$1/etc/apt/sources.list\" >\"\$1/etc/apt/sources.list.d/more.list\""
+		--aptopt='Acquire::Check-Valid-Until "false"'
+	)
+}
+
+# Sets what differs between the guests: $suite, $packages, $debian_options (of mmdebstrap),
+# $memory (MiB), $boot_options.
 choose_guest()
 {
 	local debian_kernel=(linux-image-amd64 linux-headers-amd64)
-	local trixie=(acl attr dkms fio inotify-tools mandoc sparse sqlite3 strace xfslibs-dev)
-	# What people save files with.
-	local users=(bash-completion git libcap2-bin moreutils nano vim zsh)
+	local trixie=(acl attr dkms fio inotify-tools libsqlite3-dev mandoc sparse sqlite3 strace xfslibs-dev)
+	# What people save files with, and in.
+	local users=(bash-completion bubblewrap crun git libcap2-bin moreutils nano podman uidmap
+		vim zsh)
 	packages=(
 		gcc make libc6-dev bpftool libcmocka-dev libjson-c-dev libmount-dev pkgconf
 		kmod xz-utils busybox-static procps e2fsprogs xfsprogs btrfs-progs dmsetup
 	)
+	debian_options=()
 	memory=2048
 	boot_options=()
 	case $1 in
@@ -45,6 +58,17 @@ choose_guest()
 		memory=4096
 		# With ACPI it stands for minutes in its interpreter, under emulation.
 		boot_options=(acpi=off)
+		;;
+	backports)
+		suite=trixie
+		add_suite trixie-backports
+		packages+=(linux-{base,image-amd64,headers-amd64}/trixie-backports)
+		packages+=("${trixie[@]}" "${users[@]}")
+		;;
+	bookworm-6.12)
+		suite=bookworm
+		add_suite bookworm-backports
+		packages+=(linux-{image-amd64,headers-amd64}/bookworm-backports)
 		;;
 	6.1)
 		suite=bookworm
