@@ -390,6 +390,57 @@ static void test_users_stop_nobody(void **state)
 	}
 }
 
+#define PLACES	17	/* the first, and one more than once had to share a counter */
+
+static void mount_others(void)
+{
+	assert_int_equal(run("modprobe loop; for n in $(seq 2 %d); do d=/run/many/$n; mkdir -p $d && truncate -s 120M $d.image"
+			     " && mkfs.btrfs -q $d.image && mount -o loop $d.image $d && chmod 777 $d || exit 1; done",
+			     PLACES), 0);
+}
+
+static int unmount_others(void **state)
+{
+	(void)state;
+	return run("umount /run/many/*/; rm -rf /run/many");
+}
+
+/* What is exchanged on each file system counts there, whatever comes on others in between. */
+static void test_file_systems_count_alone(void **state)
+{
+	struct exchrange_range range[PLACES];
+	const char *first = mount_point;
+	const unsigned int limit = user_limit();
+	unsigned int commits = 0, i;
+	char place[PLACES][32];
+	int fd[2];
+
+	(void)state;
+	mount_others();
+	assert_int_equal(run("echo 8 >" PARAMETER), 0);
+	for (i = 0; i < PLACES; i++) {
+		snprintf(place[i], sizeof(place[i]), "/run/many/%u", i + 1);
+		mount_point = i ? place[i] : first;
+		make_clones(fd, clone_names, 4);
+		range[i] = (struct exchrange_range) {
+			.file1_fd = fd[0], .file2_fd = fd[1], .flags = EXCHRANGE_TO_EOF,
+		};
+		commits -= count_commits();
+	}
+	for (i = 0; i < PLACES; i++)
+		assert_int_equal(as_nobody(try_exchange, &range[i]), 0);
+	for (i = 0; i < PLACES; i++) {
+		mount_point = i ? place[i] : first;
+		commits += count_commits();
+		close(range[i].file1_fd);
+		close(range[i].file2_fd);
+	}
+	mount_point = first;
+	assert_int_equal(run("echo %u >" PARAMETER, limit), 0);
+	print_message("# %u commits for %d exchanges\n", commits, PLACES);
+	assert_int_equal(commits, 0);
+}
+
 #define OTHERS	30
 
 /* And of extents that so many other files have too, which takes longest. */
@@ -481,6 +532,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_users_have_a_limit),
 		cmocka_unit_test(test_passed_extents_count),
 		cmocka_unit_test(test_users_stop_nobody),
+		cmocka_unit_test_teardown(test_file_systems_count_alone, unmount_others),
 		cmocka_unit_test(test_users_of_shared_extents_stop_nobody),
 		cmocka_unit_test(test_killed_callers_end),
 	};

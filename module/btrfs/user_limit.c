@@ -8,7 +8,6 @@
  * transaction first.
  */
 #include <linux/capability.h>
-#include <linux/hash.h>
 #include <linux/moduleparam.h>
 #include <linux/spinlock.h>
 
@@ -24,12 +23,27 @@ struct work {
 	const struct btrfs_fs_info	*fs_info;
 	u64				transid;
 	u64				extents;
+	u64				turn;		/* the last that it was asked for */
 };
 
-#define WORK_BITS	4
-/* By fs_info; two that share one are taken together. */
-static struct work works[1 << WORK_BITS];
+/* With more file systems than these, the one that was quiet for longest is counted anew. */
+static struct work works[32];
+static u64 turns;
 static DEFINE_SPINLOCK(works_lock);
+
+static struct work *find_work(const struct btrfs_fs_info *fs_info)
+{
+	struct work *work, *quiet = works;
+
+	for (work = works; work < works + ARRAY_SIZE(works); work++) {
+		if (work->fs_info == fs_info)
+			return work;
+		if (work->turn < quiet->turn)
+			quiet = work;
+	}
+	*quiet = (struct work) { .fs_info = fs_info };
+	return quiet;
+}
 
 /* Extents of both files that anybody may exchange in one call. */
 u32 btrfs_user_limit(void)
@@ -49,13 +63,14 @@ static bool has_room(const struct work *work, u64 extents)
  */
 bool btrfs_admit_work(const struct btrfs_fs_info *fs_info, u64 transid, u64 extents)
 {
-	struct work *work = &works[hash_ptr(fs_info, WORK_BITS)];
+	struct work *work;
 	bool admitted;
 
 	spin_lock(&works_lock);
-	if (work->fs_info == fs_info && work->transid != transid)
+	work = find_work(fs_info);
+	work->turn = ++turns;
+	if (work->transid != transid)
 		work->extents = 0;
-	work->fs_info = fs_info;
 	work->transid = transid;
 	admitted = has_room(work, extents);
 	if (admitted)
