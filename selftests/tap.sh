@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# TAP for the tests that are scripts: test_guest and test_install.
+# TAP for the tests that are scripts.
 
 tap_count=0
 tap_failed=0
