@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What differs between kernels, so that the code reads as if there were one.
+ * What the kernel's public API has under other names, or not at all, in older kernels:
+ * the code speaks the newest.  Kbuild looks into the headers; a version number would
+ * not tell, since distributions carry changes back.
  */
 #ifndef EXCHRANGE_COMPAT_H
 #define EXCHRANGE_COMPAT_H
@@ -31,7 +33,7 @@
 #define fd_file(fd)	((fd).file)
 #endif
 
-/* Since 6.3 the flags of a mapping are written by functions alone; Kbuild looks. */
+/* Since 6.3 the flags of a mapping are written by functions alone. */
 static inline void compat_vm_flags_mod(struct vm_area_struct *vma,
 				       unsigned long set, unsigned long clear)
 {

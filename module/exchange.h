@@ -7,6 +7,7 @@
 #define EXCHRANGE_EXCHANGE_H
 
 #include "backend.h"
+#include "compat.h"
 
 struct private_symbol;
 

@@ -10,7 +10,6 @@
 #include <linux/module.h>
 #include <linux/uaccess.h>
 
-#include "compat.h"
 #include "exchange.h"
 
 /* The sizes of the first version: a shorter struct was never valid. */

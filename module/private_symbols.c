@@ -22,6 +22,8 @@
 #include <linux/kernel.h>
 #include <linux/kprobes.h>
 #include <linux/mutex.h>
+#include <linux/pid.h>
+#include <linux/pid_namespace.h>
 #include <linux/sched/task.h>
 #include <linux/vmalloc.h>
 #include <crypto/sha2.h>
@@ -77,8 +79,30 @@ static ssize_t read_all(struct file *file, void *buffer, size_t size)
 }
 
 /*
+ * The root of the first process; that of kernel threads has nothing in it since 7.x.
+ * path_put() it.  -ESRCH where that process is ending.
+ */
+static int get_first_root(struct path *root)
+{
+	struct task_struct *init = get_pid_task(find_pid_ns(1, &init_pid_ns),
+						PIDTYPE_PID);
+	int error = -ESRCH;
+
+	if (!init)
+		return error;
+	task_lock(init);
+	if (init->fs) {
+		get_fs_root(init->fs, root);
+		error = 0;
+	}
+	task_unlock(init);
+	put_task_struct(init);
+	return error;
+}
+
+/*
  * The BTF of the loaded module, as the kernel itself got it.  By the path of the first
- * name space: whoever calls cannot put another file there.  vfree() it.
+ * process: whoever calls cannot put another file there.  vfree() it.
  */
 static void *read_btf(const char *module_name, size_t *size)
 {
@@ -89,9 +113,9 @@ static void *read_btf(const char *module_name, size_t *size)
 	void *btf;
 
 	snprintf(name, sizeof(name), "sys/kernel/btf/%s", module_name);
-	task_lock(&init_task);
-	get_fs_root(init_task.fs, &root);
-	task_unlock(&init_task);
+	error = get_first_root(&root);
+	if (error)
+		return ERR_PTR(error);
 	file = file_open_root(&root, name, O_RDONLY, 0);
 	path_put(&root);
 	if (IS_ERR(file))

@@ -50,6 +50,25 @@ what == "list" && $1 == "variant" {
 	next
 }
 
+# What not every kernel has: HAVE_name is defined where it is there.
+what == "list" && $1 == "optional" && ($2 == "type" || $2 == "enum") {
+	wanted[$3] = optional[$3] = 1
+	next
+}
+
+what == "list" && $1 == "optional" && $2 == "function" {
+	if (!($3 in optional))
+		functions[++function_count] = $3
+	optional[$3] = 1
+	known[$3, rest($0, 3)] = "."
+	next
+}
+
+what == "list" && $1 == "member" {
+	members_asked[$2, $3] = 1
+	next
+}
+
 what == "uapi" && $1 ~ /^(struct|union|enum)$/ && $3 == "{" {
 	public[$2] = 1
 	next
@@ -80,6 +99,8 @@ function unquoted(text)
 	target[id] = $2 == "FUNC_PROTO" ? value("ret_type_id") : value("type_id")
 	size[id] = value("size")
 	member_count[id] = 0
+	if (what == "kernel" && $2 ~ /^(STRUCT|UNION|ENUM|ENUM64|TYPEDEF)$/)
+		public[name[id]] = 1
 	if (what == "module" && $2 ~ /^(STRUCT|UNION|ENUM|ENUM64|TYPEDEF)$/ && name[id] != "")
 		private[name[id]] = id
 	if (what == "module" && $2 == "FUNC")
@@ -99,10 +120,19 @@ function unquoted(text)
 
 # --- the C dump: definitions in the order of their need -----------------------------
 
+# bpftool gives the copy of a type that the kernel has too, or another of the same name,
+# a number.
+what == "c" {
+	gsub(/___[0-9]+/, "")
+}
+
 what == "c" && /^(struct|union|enum|typedef) / && !/^(struct|union) [A-Za-z0-9_]+;/ {
 	chunk = ++chunk_count
 	chunk_name[chunk] = $1 == "enum" && $2 == "{" ? "" : $2
 	in_chunk = 1
+	# Another copy of a type: the module's own assertions hold for the first.
+	if ($1 != "typedef" && $3 == "{" && seen_chunk[$1, $2]++)
+		printed[chunk] = 1
 }
 
 what == "c" && in_chunk {
@@ -198,6 +228,17 @@ function prototype_of(function_name,	id, i, text)
 	return text
 }
 
+function has_member(id, wanted_name,	i)
+{
+	for (i = 1; i <= member_count[id]; i++) {
+		if (member_name[id, i] == wanted_name)
+			return 1
+		if (member_name[id, i] == "(anon)" && has_member(member_type[id, i], wanted_name))
+			return 1
+	}
+	return 0
+}
+
 # Declares it, in the one form or the other, and makes its name the static call.
 function declare(function_name,	text, label)
 {
@@ -221,7 +262,8 @@ END {
 		changed = 0
 		for (i = 1; i <= chunk_count; i++)
 			if (!(i in printed) && is_wanted(i)) {
-				printed[i] = changed = 1
+				printed[i] = 2
+				changed = 1
 				want_contents(i)
 			}
 	} while (changed)
@@ -235,7 +277,7 @@ END {
 	close("sort")
 	print ""
 	for (i = 1; i <= chunk_count; i++)
-		if (i in printed) {
+		if (printed[i] == 2) {
 			found[chunk_name[i]] = 1
 			print text[i]
 			if (chunk_name[i] != "")
@@ -244,6 +286,22 @@ END {
 	for (type in asked)
 		if (!(type in found) && !(type in public))
 			fail("the module has no " type)
+	for (i = 1; i <= function_count; i++)
+		if (!(functions[i] in optional) || (functions[i] in prototype)) {
+			there[++there_count] = functions[i]
+			found[functions[i]] = 1
+		}
+	function_count = there_count
+	for (i = 1; i <= function_count; i++)
+		functions[i] = there[i]
+	for (name_ in optional)
+		if (name_ in found)
+			print "#define HAVE_" name_
+	for (pair in members_asked) {
+		split(pair, parts, SUBSEP)
+		if ((parts[1] in private) && has_member(private[parts[1]], parts[2]))
+			print "#define HAVE_" parts[1] "_" parts[2]
+	}
 	for (i = 1; i <= function_count; i++)
 		declare(functions[i])
 	print "\n#define DEFINE_PRIVATE_FUNCTIONS \\"

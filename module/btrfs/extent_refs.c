@@ -17,19 +17,13 @@ static void init_extent_ref(struct btrfs_ref *ref,
 			    const struct file_range *target,
 			    const struct file_extent *extent, int action)
 {
-	u64 root_id = btrfs_root_id(target->inode->root);
-
-	*ref = (struct btrfs_ref) {
-		.action		= action,
-		.bytenr		= le64_to_cpu(extent->item.disk_bytenr),
-		.num_bytes	= le64_to_cpu(extent->item.disk_num_bytes),
-		.owning_root	= root_id,
-		.ref_root	= root_id,
-	};
-	/* The file offset at which the whole extent would begin. */
-	btrfs_init_data_ref(ref, btrfs_ino(target->inode),
+	btrfs_fill_data_ref(ref, action,
+			    le64_to_cpu(extent->item.disk_bytenr),
+			    le64_to_cpu(extent->item.disk_num_bytes),
+			    btrfs_root_id(target->inode->root),
+			    btrfs_ino(target->inode),
 			    target->start + extent->offset -
-			    le64_to_cpu(extent->item.offset), 0, false);
+			    le64_to_cpu(extent->item.offset));
 }
 
 /* Takes the references of the extents @first to @end - 1 back, or aborts. */

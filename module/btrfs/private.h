@@ -33,6 +33,7 @@
 
 #include "../private_layout.h"
 #include "btrfs_types.h"
+#include "compat.h"
 
 /* On disk, items follow the header of a leaf, and their data is counted from there. */
 #define BTRFS_LEAF_DATA_OFFSET	sizeof(struct btrfs_header)
@@ -112,18 +113,6 @@ static inline void btrfs_write_item_data(const struct extent_buffer *leaf,
 			    le32_to_cpu(item.size));
 }
 
-static inline void btrfs_lock_extent(struct extent_io_tree *tree, u64 start,
-				     u64 end, struct extent_state **cached)
-{
-	__lock_extent(tree, start, end, EXTENT_LOCKED, cached);
-}
-
-static inline void btrfs_unlock_extent(struct extent_io_tree *tree, u64 start,
-				       u64 end, struct extent_state **cached)
-{
-	__clear_extent_bit(tree, start, end, EXTENT_LOCKED, cached, NULL);
-}
-
 /*
  * From here to the end of this transaction, an fsync commits all of it instead of
  * writing one inode to the log tree.
@@ -140,7 +129,8 @@ static inline void btrfs_abort_at(struct btrfs_trans_handle *trans,
 	bool first = !test_and_set_bit(BTRFS_FS_STATE_TRANS_ABORTED,
 				       &trans->fs_info->fs_state);
 
-	__btrfs_abort_transaction(trans, function, line, error, first);
+	/* A positive error says that it is the first. */
+	__btrfs_abort_transaction(trans, function, line, first ? -error : error);
 }
 
 /* A macro, so that the log tells the caller's line. */

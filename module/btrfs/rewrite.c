@@ -103,7 +103,7 @@ static int rewrite_sector(struct btrfs_inode *inode, loff_t from, loff_t length,
 	int error;
 
 	begin_rewriting(&rewriter, inode->root->fs_info);
-	error = btrfs_truncate_block(inode, from, length, front) ?:
+	error = btrfs_zero_in_block(inode, from, length, front) ?:
 		btrfs_wait_ordered_range(inode, round_down(from, sectorsize),
 					 sectorsize);
 	end_rewriting(&rewriter);

@@ -245,10 +245,8 @@ static int reserve_quota(struct btrfs_exchange *exchange)
 		while (exchange->quota[i] < gain) {
 			u64 bytes = min_t(u64, gain - exchange->quota[i], SZ_1G);
 
-			error = __btrfs_qgroup_reserve_meta(exchange->range[i].inode->root,
-							    bytes,
-							    BTRFS_QGROUP_RSV_META_PREALLOC,
-							    true, false);
+			error = btrfs_qgroup_reserve_meta_prealloc(exchange->range[i].inode->root,
+								   bytes, true, false);
 			if (error)
 				return error;
 			exchange->quota[i] += bytes;
@@ -266,9 +264,8 @@ static void release_quota(struct btrfs_exchange *exchange)
 		while (exchange->quota[i]) {
 			u64 bytes = min_t(u64, exchange->quota[i], SZ_1G);
 
-			__btrfs_qgroup_free_meta(exchange->range[i].inode->root,
-						 bytes,
-						 BTRFS_QGROUP_RSV_META_PREALLOC);
+			btrfs_qgroup_free_meta_prealloc(exchange->range[i].inode->root,
+							bytes);
 			exchange->quota[i] -= bytes;
 		}
 	}

@@ -34,9 +34,9 @@ static int read_ag(struct xfs_exchange *exchange, struct xfs_perag *pag)
 	struct xfs_buf *agf;
 	int error;
 
-	error = xfs_trans_alloc_empty(exchange->mp, &tp);
-	if (error)
-		return error;
+	tp = xfs_trans_alloc_empty(exchange->mp);
+	if (IS_ERR(tp))
+		return PTR_ERR(tp);
 	error = xfs_alloc_read_agf(pag, tp, 0, &agf);
 	xfs_trans_cancel(tp);
 	return error;
@@ -78,7 +78,7 @@ void xfs_exchange_forget_ags(struct xfs_exchange *exchange)
 static int find_ag(struct xfs_exchange *exchange)
 {
 	xfs_agnumber_t agno = xfs_ino_to_agno(exchange->mp,
-					      exchange->pieces.ip[1]->i_ino);
+					      VFS_I(exchange->pieces.ip[1])->i_ino);
 	int error;
 
 	if (!exchange->reservation.map_blocks)
@@ -137,7 +137,7 @@ static int list_ags(struct xfs_exchange *exchange)
 
 	bitmap_or(all, all, maps, total);
 	if (exchange->pag)
-		xfs_add_ag(exchange, all, exchange->pag->pag_agno);
+		xfs_add_ag(exchange, all, pag_agno(exchange->pag));
 	exchange->ags = kvcalloc(bitmap_weight(all, total) + 1, sizeof(*exchange->ags),
 				 GFP_KERNEL_ACCOUNT);
 	if (!exchange->ags)
@@ -146,7 +146,7 @@ static int list_ags(struct xfs_exchange *exchange)
 		exchange->ags[exchange->ag_count++] = (struct xfs_exchange_ag) {
 			.agno	 = agno,
 			.changes = test_bit(agno, maps) ||
-				   (exchange->pag && exchange->pag->pag_agno == agno),
+				   (exchange->pag && pag_agno(exchange->pag) == agno),
 			.records = test_bit(agno, maps) ?
 				   exchange->reservation.freed : 0,
 		};
@@ -203,7 +203,7 @@ int xfs_exchange_lock_ags(struct xfs_exchange *exchange, struct xfs_trans *tp)
 		error = lock_ag(exchange, tp, &exchange->ags[i]);
 		if (error)
 			return error;
-		tp->t_highest_agno = exchange->ags[i].agno;
+		xfs_trans_set_lowest_ag(tp, exchange->ags[i].agno);
 	}
 	return !exchange->pag || has_space(exchange, exchange->pag) ? 0 : -EAGAIN;
 }
@@ -229,5 +229,5 @@ void xfs_exchange_release_ags(struct xfs_exchange *exchange, struct xfs_trans *t
 void xfs_exchange_allow_ag(const struct xfs_exchange *exchange, struct xfs_trans *tp)
 {
 	if (exchange->pag)
-		tp->t_highest_agno = exchange->pag->pag_agno;
+		xfs_trans_set_lowest_ag(tp, pag_agno(exchange->pag));
 }

@@ -157,7 +157,7 @@ int xfs_chain_check_freshness(struct inode *inode, const u64 freshness[6])
 	memcpy(&sample, freshness, sizeof(sample));
 	if (sample.magic != OWN_FRESHNESS_MAGIC ||
 	    memcmp(sample.fs, mp->m_fixedfsid, sizeof(sample.fs)) ||
-	    sample.ino != XFS_I(inode)->i_ino ||
+	    sample.ino != inode->i_ino ||
 	    sample.generation != inode->i_generation ||
 	    !is_time(sample.mtime, sample.mtime_nsec, inode_get_mtime(inode)) ||
 	    !is_time(sample.ctime, sample.ctime_nsec, inode_get_ctime(inode)))

@@ -127,7 +127,7 @@ static int visit(struct xfs_rmap_walk *walk, const struct xfs_fork_rmap *rmap, b
 
 	if (rmap->block < *done_to)
 		return 0;
-	error = look_up(walk, rmap, pieces->ip[rmap->side]->i_ino, &record, &found);
+	error = look_up(walk, rmap, VFS_I(pieces->ip[rmap->side])->i_ino, &record, &found);
 	if (error)
 		return error;
 	if (!found || walk->listened_to)
@@ -138,7 +138,7 @@ static int visit(struct xfs_rmap_walk *walk, const struct xfs_fork_rmap *rmap, b
 		xfs_measure_record(&walk->measure, walk->cursor);
 		return fatal_signal_pending(current) ? -EINTR : 0;
 	}
-	record.rm_owner = pieces->ip[!rmap->side]->i_ino;
+	record.rm_owner = VFS_I(pieces->ip[!rmap->side])->i_ino;
 	return xfs_rmap_update(walk, &record);
 }
 

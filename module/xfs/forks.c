@@ -318,9 +318,9 @@ static int measure_rmaps(struct xfs_exchange *exchange, u64 *log_bytes)
 	/* The transaction looks at them anyway. */
 	if (count <= FEW_RMAPS && !exchange->short_of_log)
 		return 0;
-	error = xfs_trans_alloc_empty(exchange->mp, &tp);
-	if (error)
-		return error;
+	tp = xfs_trans_alloc_empty(exchange->mp);
+	if (IS_ERR(tp))
+		return PTR_ERR(tp);
 	error = xfs_fork_rmaps_check(exchange, tp, log_bytes);
 	xfs_trans_cancel(tp);
 	*log_bytes += xfs_spare_log_bytes(exchange, *log_bytes);
@@ -431,7 +431,7 @@ static void change_owners(struct xfs_exchange *exchange, struct xfs_trans *tp)
 							    inode_of(exchange, side),
 							    XFS_DATA_FORK);
 		xfs_trans_bjoin(tp, block->buffer);
-		header->bb_u.l.bb_owner = cpu_to_be64(inode_of(exchange, !side)->i_ino);
+		header->bb_u.l.bb_owner = cpu_to_be64(VFS_I(inode_of(exchange, !side))->i_ino);
 		xfs_btree_log_block(cursor[side], block->buffer, XFS_BB_OWNER);
 		block->buffer = NULL;
 	}
@@ -460,7 +460,7 @@ static void swap_forks(struct xfs_exchange *exchange, struct xfs_trans *tp)
 		WRITE_ONCE(fork->if_seq, seq);
 		ip[i]->i_nblocks += blocks[!i] - blocks[i];
 		if (has_tree)
-			fork->if_broot->bb_u.l.bb_owner = cpu_to_be64(ip[i]->i_ino);
+			fork->if_broot->bb_u.l.bb_owner = cpu_to_be64(VFS_I(ip[i])->i_ino);
 		xfs_trans_log_inode(tp, ip[i], XFS_ILOG_CORE |
 				    (has_tree ? XFS_ILOG_DBROOT : XFS_ILOG_DEXT));
 	}

@@ -40,7 +40,7 @@ static void sample(const struct inode *inode, struct xfs_freshness *freshness)
 	struct timespec64 mtime = inode_get_mtime(inode);
 
 	*freshness = (struct xfs_freshness) {
-		.ino		= XFS_I(inode)->i_ino,
+		.ino		= inode->i_ino,
 		.ctime		= timespec64_to_ns(&ctime),
 		.mtime		= timespec64_to_ns(&mtime),
 		.size		= i_size_read(inode),

@@ -134,4 +134,6 @@ static inline xfs_agnumber_t xfs_ino_to_agno(const struct xfs_mount *mp,
 	return ino >> mp->m_ino_geo.agino_log;
 }
 
+#include "compat.h"
+
 #endif /* EXCHRANGE_XFS_PRIVATE_H */

@@ -139,21 +139,8 @@ int xfs_rmap_lock_ags(const struct xfs_exchange *exchange, struct xfs_trans *tp)
 		last = agno;
 	}
 	if (last != NULLAGNUMBER)
-		tp->t_highest_agno = last;
+		xfs_trans_set_lowest_ag(tp, last);
 	return 0;
-}
-
-/*
- * Whether online repair wants to know of each change of the AG's tree.  It begins to with
- * the header of the AG locked.
- */
-static bool is_listened_to(const struct xfs_perag *pag)
-{
-#ifdef CONFIG_XFS_LIVE_HOOKS
-	return rcu_access_pointer(pag->pag_rmap_update_hooks.head.head);
-#else
-	return false;
-#endif
 }
 
 /* What the rmapbt should have for @piece of @side, before the exchange or after it. */
@@ -167,7 +154,7 @@ static struct xfs_rmap_irec rmap_of(const struct xfs_exchange *exchange,
 	return (struct xfs_rmap_irec) {
 		.rm_startblock	= xfs_block_in_ag(exchange->mp, mapping->block),
 		.rm_blockcount	= piece->length,
-		.rm_owner	= exchange->pieces.ip[owner]->i_ino,
+		.rm_owner	= VFS_I(exchange->pieces.ip[owner])->i_ino,
 		.rm_offset	= piece->offset[owner],
 		.rm_flags	= mapping->unwritten ? XFS_RMAP_UNWRITTEN : 0,
 	};
@@ -197,7 +184,8 @@ int xfs_rmap_enter_ag(struct xfs_rmap_walk *walk, xfs_agnumber_t agno)
 	error = xfs_alloc_read_agf(pag, walk->tp, 0, &agf);
 	if (!error) {
 		walk->agno = agno;
-		walk->listened_to = is_listened_to(pag);
+		/* It begins to with the header of the AG locked. */
+		walk->listened_to = xfs_rmap_is_listened_to(pag);
 		walk->cursor = xfs_rmapbt_init_cursor(mp, walk->tp, agf, pag);
 	}
 	xfs_perag_put(pag);

@@ -218,15 +218,16 @@ static void give_back(struct xfs_perag *pag, const struct xfs_exchange_ag *ag)
 static void lock_and_give_back(struct xfs_mount *mp, const struct xfs_exchange_ag *ag)
 {
 	struct xfs_perag *pag = xfs_perag_get(mp, ag->agno);
-	struct xfs_trans *tp = NULL;
+	struct xfs_trans *tp;
 	struct xfs_buf *agf;
 
 	if (!pag)
 		return;
-	if (!xfs_trans_alloc_empty(mp, &tp))
+	tp = xfs_trans_alloc_empty(mp);
+	if (!IS_ERR(tp))
 		xfs_alloc_read_agf(pag, tp, 0, &agf);
 	give_back(pag, ag);
-	if (tp)
+	if (!IS_ERR(tp))
 		xfs_trans_cancel(tp);
 	xfs_perag_put(pag);
 }

@@ -150,9 +150,9 @@ static int measure_rmaps(struct xfs_exchange *exchange, struct xfs_measure *meas
 
 	if (!exchange->pieces.rmaps_in_place)
 		return 0;
-	error = xfs_trans_alloc_empty(exchange->mp, &tp);
-	if (error)
-		return error;
+	tp = xfs_trans_alloc_empty(exchange->mp);
+	if (IS_ERR(tp))
+		return PTR_ERR(tp);
 	error = xfs_rmap_lock_ags(exchange, tp) ?:
 		xfs_rmap_check_all(exchange, tp, &measure->rmap_bytes);
 	xfs_trans_cancel(tp);
@@ -495,8 +495,9 @@ static int map(struct xfs_exchange *exchange, struct xfs_trans *tp,
 		return 0;
 	if (is_replaced(piece, side))
 		return replace(exchange, tp, side, &new, piece->rmaps_in_place);
-	/* It takes them off again, as if they had been delayed (Linux 6.12, 7.2). */
-	ip->i_delayed_blks += new.br_blockcount;
+	/* Where it takes them off again, as if they had been delayed. */
+	if (XFS_BMAPI_REMAP_TAKES_DELAYED)
+		ip->i_delayed_blks += new.br_blockcount;
 	return xfs_bmapi_remap(tp, ip, new.br_startoff, new.br_blockcount,
 			       new.br_startblock,
 			       new.br_state == XFS_EXT_UNWRITTEN ?

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What other kernels have of btrfs in another form: the rest is written for the newest.
+ * The labels come from private.list: HAVE_x where this kernel has x, and the names of
+ * the variants of a function's prototype.
+ */
+#ifndef EXCHRANGE_BTRFS_COMPAT_H
+#define EXCHRANGE_BTRFS_COMPAT_H
+
+/* Macros of btrfs's own, before they were enumerators or in linux/btrfs_tree.h. */
+#ifndef HAVE_EXTENT_LOCKED
+#define EXTENT_LOCKED			BIT(2)
+#endif
+#ifndef HAVE_btrfs_delayed_ref_action
+#define BTRFS_ADD_DELAYED_REF		1
+#define BTRFS_DROP_DELAYED_REF		2
+#endif
+#ifndef BTRFS_INODE_NODATASUM
+#define BTRFS_INODE_NODATASUM		BIT(0)
+#define BTRFS_INODE_PREALLOC		BIT(4)
+#endif
+#ifndef BTRFS_MAX_LEVEL
+#define BTRFS_MAX_LEVEL			8
+#endif
+
+/* Simple quotas came in 6.7: no bit is theirs before. */
+#ifndef BTRFS_QGROUP_STATUS_FLAG_SIMPLE_MODE
+#define BTRFS_QGROUP_STATUS_FLAG_SIMPLE_MODE	0
+#endif
+
+/* A lock of an extent is a bit of a range, under three names. */
+static inline void btrfs_lock_extent(struct extent_io_tree *tree, u64 start,
+				     u64 end, struct extent_state **cached)
+{
+#ifdef HAVE_btrfs_lock_extent_bits
+	btrfs_lock_extent_bits(tree, start, end, EXTENT_LOCKED, cached);
+#elif defined(HAVE___lock_extent)
+	__lock_extent(tree, start, end, EXTENT_LOCKED, cached);
+#else
+	lock_extent(tree, start, end, cached);
+#endif
+}
+
+static inline void btrfs_unlock_extent(struct extent_io_tree *tree, u64 start,
+				       u64 end, struct extent_state **cached)
+{
+#ifdef HAVE_btrfs_clear_extent_bit_changeset
+	btrfs_clear_extent_bit_changeset(tree, start, end, EXTENT_LOCKED, cached, NULL);
+#elif defined(BTRFS_CLEAR_EXTENT_BIT_GFP)
+	__clear_extent_bit(tree, start, end, EXTENT_LOCKED, cached, GFP_NOFS, NULL);
+#else
+	__clear_extent_bit(tree, start, end, EXTENT_LOCKED, cached, NULL);
+#endif
+}
+
+#ifndef HAVE_btrfs_qgroup_reserve_meta_prealloc
+static inline int btrfs_qgroup_reserve_meta_prealloc(struct btrfs_root *root, int bytes,
+						     bool enforce, bool noflush)
+{
+	return __btrfs_qgroup_reserve_meta(root, bytes, BTRFS_QGROUP_RSV_META_PREALLOC,
+					   enforce, noflush);
+}
+
+static inline void btrfs_qgroup_free_meta_prealloc(struct btrfs_root *root, int bytes)
+{
+	__btrfs_qgroup_free_meta(root, bytes, BTRFS_QGROUP_RSV_META_PREALLOC);
+}
+#endif
+
+/* Before 6.7 a buffer was made dirty without its transaction. */
+#ifdef BTRFS_MARK_BUFFER_DIRTY_ALONE
+#undef btrfs_mark_buffer_dirty
+#define btrfs_mark_buffer_dirty(trans, leaf) \
+	static_call(private_btrfs_mark_buffer_dirty)(leaf)
+#endif
+
+/* Before 6.7 the root was told beside the inode. */
+#ifdef BTRFS_UPDATE_INODE_OF_ROOT
+#undef btrfs_update_inode
+#define btrfs_update_inode(trans, inode) \
+	static_call(private_btrfs_update_inode)(trans, (inode)->root, inode)
+#endif
+
+/* Before 6.11 it took the inode of the VFS. */
+#ifdef BTRFS_WAIT_ORDERED_RANGE_VFS
+#undef btrfs_wait_ordered_range
+#define btrfs_wait_ordered_range(inode, start, length) \
+	static_call(private_btrfs_wait_ordered_range)(&(inode)->vfs_inode, start, length)
+#endif
+
+/* Before 7.x the first abort was told by a parameter more, not by the sign of the error. */
+#ifdef BTRFS_ABORT_TRANSACTION_FIRST
+#undef __btrfs_abort_transaction
+#define __btrfs_abort_transaction(trans, function, line, error) \
+	static_call(private___btrfs_abort_transaction)(trans, function, line, \
+						       -abs(error), (error) > 0)
+#endif
+
+/*
+ * Zeroes @length bytes of the block at @from, or with @front what is before @from in it; 0
+ * bytes are all that follow.  Since 6.16 it takes the range, and never an empty one: what
+ * is behind the end of the file is zeroes.
+ */
+static inline int btrfs_zero_in_block(struct btrfs_inode *inode, loff_t from,
+				      loff_t length, int front)
+{
+#ifdef BTRFS_TRUNCATE_BLOCK_FRONT
+	return btrfs_truncate_block(inode, from, length, front);
+#else
+	if (front)
+		from = i_size_read(&inode->vfs_inode);
+	return btrfs_truncate_block(inode, from, from, (u64)-1);
+#endif
+}
+
+/*
+ * A reference of a file to a data extent, that begins at @offset of the file, in bytes,
+ * if all of it were there.
+ */
+static inline void btrfs_fill_data_ref(struct btrfs_ref *ref, int action, u64 bytenr,
+				       u64 bytes, u64 root_id, u64 ino, u64 offset)
+{
+#ifdef HAVE_btrfs_init_data_ref
+	*ref = (struct btrfs_ref) {
+		.action		= action,
+		.bytenr		= bytenr,
+		.num_bytes	= bytes,
+		.owning_root	= root_id,
+		.ref_root	= root_id,
+	};
+	btrfs_init_data_ref(ref, ino, offset, 0, false);
+#else
+	*ref = (struct btrfs_ref) {
+		.type		= BTRFS_REF_DATA,
+		.action		= action,
+		.bytenr		= bytenr,
+		.len		= bytes,
+#ifdef HAVE_btrfs_ref_owning_root
+		/* From 6.7 to 6.9. */
+		.owning_root	= root_id,
+		.data_ref	= {
+			.ref_root	= root_id,
+#else
+		.data_ref	= {
+			.owning_root	= root_id,
+#endif
+			.ino		= ino,
+			.offset		= offset,
+		},
+	};
+#endif
+}
+
+#endif /* EXCHRANGE_BTRFS_COMPAT_H */

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What other kernels have of XFS in another form: the rest is written for the newest.
+ * The labels come from private.list: HAVE_x where this kernel has x, and the names of
+ * the variants of a function's prototype.
+ */
+#ifndef EXCHRANGE_XFS_COMPAT_H
+#define EXCHRANGE_XFS_COMPAT_H
+
+/* Zoned file systems, which have to say where they allocate, are refused by their format. */
+#ifdef XFS_TRUNCATE_PAGE_ZONED
+#undef xfs_truncate_page
+#define xfs_truncate_page(ip, pos, did_zero) \
+	static_call(private_xfs_truncate_page)(ip, pos, NULL, did_zero)
+#endif
+#ifdef XFS_ZERO_RANGE_ZONED
+#undef xfs_zero_range
+#define xfs_zero_range(ip, pos, length, did_zero) \
+	static_call(private_xfs_zero_range)(ip, pos, length, NULL, did_zero)
+#endif
+
+/* An allocation group (AG) is a kind of group since 6.13. */
+#ifdef HAVE_xfs_perag_pag_group
+static inline struct xfs_perag *xfs_perag_get(struct xfs_mount *mp, xfs_agnumber_t agno)
+{
+	struct xfs_group *group = xfs_group_get(mp, agno, XG_TYPE_AG);
+
+	return group ? container_of(group, struct xfs_perag, pag_group) : NULL;
+}
+
+static inline void xfs_perag_put(struct xfs_perag *pag)
+{
+	xfs_group_put(&pag->pag_group);
+}
+
+static inline xfs_agnumber_t pag_agno(const struct xfs_perag *pag)
+{
+	return pag->pag_group.xg_gno;
+}
+#else
+static inline xfs_agnumber_t pag_agno(const struct xfs_perag *pag)
+{
+	return pag->pag_agno;
+}
+#endif
+
+/* Whether somebody wants to know of each change of the AG's rmapbt: online repair does. */
+static inline bool xfs_rmap_is_listened_to(const struct xfs_perag *pag)
+{
+#if defined(CONFIG_XFS_LIVE_HOOKS) && defined(HAVE_xfs_group_xg_rmap_update_hooks)
+	return rcu_access_pointer(pag->pag_group.xg_rmap_update_hooks.head.head);
+#elif defined(CONFIG_XFS_LIVE_HOOKS) && defined(HAVE_xfs_perag_pag_rmap_update_hooks)
+	return rcu_access_pointer(pag->pag_rmap_update_hooks.head.head);
+#else
+	return false;
+#endif
+}
+
+/* Never fails since 6.17. */
+#ifdef XFS_TRANS_ALLOC_EMPTY_MAY_FAIL
+static inline struct xfs_trans *compat_xfs_trans_alloc_empty(struct xfs_mount *mp)
+{
+	struct xfs_trans *tp;
+	int error = xfs_trans_alloc_empty(mp, &tp);
+
+	return error ? ERR_PTR(error) : tp;
+}
+
+#undef xfs_trans_alloc_empty
+#define xfs_trans_alloc_empty(mp) compat_xfs_trans_alloc_empty(mp)
+#endif
+
+#ifndef HAVE_xfs_iext_count_extend
+static inline int xfs_iext_count_extend(struct xfs_trans *tp, struct xfs_inode *ip,
+					int fork, unsigned int count)
+{
+	int error = xfs_iext_count_may_overflow(ip, fork, count);
+
+	return error == -EFBIG ? xfs_iext_count_upgrade(tp, ip, count) : error;
+}
+#endif
+
+/*
+ * Blocks of a block map come from this AG on.  Before 6.4 they came from the AG of a
+ * block, and from that alone.
+ */
+static inline void xfs_trans_set_lowest_ag(struct xfs_trans *tp, xfs_agnumber_t agno)
+{
+#ifdef HAVE_xfs_trans_t_highest_agno
+	tp->t_highest_agno = agno;
+#else
+	tp->t_firstblock = (xfs_fsblock_t)agno << tp->t_mountp->m_sb.sb_agblklog;
+#endif
+}
+
+/*
+ * Whether xfs_bmapi_remap() takes the blocks that it maps off i_delayed_blks: it came in
+ * with xfs_bmap_defer_add().
+ */
+#ifdef HAVE_xfs_bmap_defer_add
+#define XFS_BMAPI_REMAP_TAKES_DELAYED	true
+#else
+#define XFS_BMAPI_REMAP_TAKES_DELAYED	false
+#endif
+
+#endif /* EXCHRANGE_XFS_COMPAT_H */
