@@ -23,7 +23,10 @@
 #define BTRFS_MAX_LEVEL			8
 #endif
 
-/* Simple quotas came in 6.7: no bit is theirs before. */
+/* Simple quotas came in 6.7: no bits are theirs before. */
+#ifndef BTRFS_FEATURE_INCOMPAT_SIMPLE_QUOTA
+#define BTRFS_FEATURE_INCOMPAT_SIMPLE_QUOTA	0
+#endif
 #ifndef BTRFS_QGROUP_STATUS_FLAG_SIMPLE_MODE
 #define BTRFS_QGROUP_STATUS_FLAG_SIMPLE_MODE	0
 #endif
@@ -97,19 +100,36 @@ static inline void btrfs_qgroup_free_meta_prealloc(struct btrfs_root *root, int 
 #endif
 
 /*
- * Zeroes @length bytes of the block at @from, or with @front what is before @from in it; 0
- * bytes are all that follow.  Since 6.16 it takes the range, and never an empty one: what
- * is behind the end of the file is zeroes.
+ * Marks the first block of a file dirty, as it is, or zeroes what the last one has behind the
+ * end: both as a write, with its reservations.  Inode locked, what is there written back.
+ *
+ * Since 6.16 the range is told by both its ends.  One that ends before it begins is of no bytes,
+ * which a kernel with btrfs's assertions would not take: there only a block that has something
+ * behind the end is written, and one that has not is -EOPNOTSUPP.
  */
-static inline int btrfs_zero_in_block(struct btrfs_inode *inode, loff_t from,
-				      loff_t length, int front)
+static inline int btrfs_dirty_first_block(struct btrfs_inode *inode)
 {
 #ifdef BTRFS_TRUNCATE_BLOCK_FRONT
-	return btrfs_truncate_block(inode, from, length, front);
+	return btrfs_truncate_block(inode, 0, 1, 1);
 #else
-	if (front)
-		from = i_size_read(&inode->vfs_inode);
-	return btrfs_truncate_block(inode, from, from, (u64)-1);
+	u64 size = i_size_read(&inode->vfs_inode);
+
+	if (!IS_ENABLED(CONFIG_BTRFS_ASSERT))
+		return btrfs_truncate_block(inode, 0, 1, 0);
+	if (size >= inode->root->fs_info->sectorsize)
+		return -EOPNOTSUPP;
+	return btrfs_truncate_block(inode, size, size, (u64)-1);
+#endif
+}
+
+static inline int btrfs_zero_behind_end(struct btrfs_inode *inode)
+{
+	u64 size = i_size_read(&inode->vfs_inode);
+
+#ifdef BTRFS_TRUNCATE_BLOCK_FRONT
+	return btrfs_truncate_block(inode, size, 0, 0);
+#else
+	return btrfs_truncate_block(inode, size, size, (u64)-1);
 #endif
 }
 

@@ -87,7 +87,7 @@ void btrfs_exchange_unlock_cache(const struct btrfs_exchange *exchange)
  * is on no LRU list is in a CPU's batch of those that go there, or was taken from one: that
  * is a reference too.
  */
-static bool is_held(const struct folio *folio)
+static bool is_held(struct folio *folio)
 {
 	int ours = folio_test_lru(folio) ? 1 : 2;
 
@@ -102,7 +102,7 @@ static void drain_batches(struct file *file, const struct folio *folio)
 }
 
 /* Whether nobody has @folio, or has it no longer after a moment. */
-static bool is_let_go(struct file *file, const struct folio *folio)
+static bool is_let_go(struct file *file, struct folio *folio)
 {
 	int i;
 

@@ -94,18 +94,16 @@ static void end_rewriting(struct rewriter *rewriter)
 	spin_unlock(&rewriters_lock);
 }
 
-/* Zeroes @length bytes of a sector, or what is before them (@front): a regular extent. */
-static int rewrite_sector(struct btrfs_inode *inode, loff_t from, loff_t length,
-			  int front)
+/* Has @dirty make the sector at @offset dirty, which becomes a regular extent. */
+static int rewrite_sector(struct btrfs_inode *inode, u64 offset,
+			  int (*dirty)(struct btrfs_inode *inode))
 {
 	u32 sectorsize = inode->root->fs_info->sectorsize;
 	struct rewriter rewriter;
 	int error;
 
 	begin_rewriting(&rewriter, inode->root->fs_info);
-	error = btrfs_zero_in_block(inode, from, length, front) ?:
-		btrfs_wait_ordered_range(inode, round_down(from, sectorsize),
-					 sectorsize);
+	error = dirty(inode) ?: btrfs_wait_ordered_range(inode, offset, sectorsize);
 	end_rewriting(&rewriter);
 	return error;
 }
@@ -123,8 +121,8 @@ static int split_inline(const struct btrfs_exchange *exchange)
 	for (i = 0; i < 2; i++) {
 		ret = has_inline(&exchange->range[i]);
 		if (ret > 0)
-			/* Of no bytes: nothing changes. */
-			ret = rewrite_sector(exchange->range[i].inode, 0, 1, 1) ?:
+			ret = rewrite_sector(exchange->range[i].inode, 0,
+					     btrfs_dirty_first_block) ?:
 			      has_inline(&exchange->range[i]);
 		if (ret)
 			return ret < 0 ? ret : -EOPNOTSUPP;
@@ -170,7 +168,7 @@ static int zero_last_sector(const struct btrfs_exchange *exchange)
 	ret = has_data(&range[1], sector - range[1].start);
 	if (ret <= 0)
 		return ret;
-	return rewrite_sector(range[1].inode, size, 0, 0);
+	return rewrite_sector(range[1].inode, sector, btrfs_zero_behind_end);
 }
 
 /*

@@ -44,6 +44,18 @@ static inline xfs_agnumber_t pag_agno(const struct xfs_perag *pag)
 }
 #endif
 
+/* Levels of the AG's trees: until 6.10 they are in an array. */
+#ifdef HAVE_xfs_perag_pagf_levels
+#define PAG_LEVEL(pag, tree)	((pag)->pagf_levels[XFS_BTNUM_ ## tree ## i])
+#define pag_bno_level(pag)	PAG_LEVEL(pag, BNO)
+#define pag_cnt_level(pag)	PAG_LEVEL(pag, CNT)
+#define pag_rmap_level(pag)	PAG_LEVEL(pag, RMAP)
+#else
+#define pag_bno_level(pag)	((pag)->pagf_bno_level)
+#define pag_cnt_level(pag)	((pag)->pagf_cnt_level)
+#define pag_rmap_level(pag)	((pag)->pagf_rmap_level)
+#endif
+
 /* Whether somebody wants to know of each change of the AG's rmapbt: online repair does. */
 static inline bool xfs_rmap_is_listened_to(const struct xfs_perag *pag)
 {
@@ -78,6 +90,75 @@ static inline int xfs_iext_count_extend(struct xfs_trans *tp, struct xfs_inode *
 
 	return error == -EFBIG ? xfs_iext_count_upgrade(tp, ip, count) : error;
 }
+#endif
+
+/* The counter of free blocks; -ENOSPC, and none are taken. */
+static inline int xfs_take_free_blocks(struct xfs_mount *mp, u64 blocks)
+{
+#ifdef HAVE_xfs_mod_freecounter
+	return xfs_mod_freecounter(mp, &mp->m_fdblocks, -(s64)blocks, false);
+#elif defined(XFS_FREE_COUNTERS)
+	return xfs_dec_freecounter(mp, XC_FREE_BLOCKS, blocks, false);
+#else
+	return xfs_dec_freecounter(mp, &mp->m_fdblocks, blocks, false);
+#endif
+}
+
+static inline void xfs_give_free_blocks(struct xfs_mount *mp, u64 blocks)
+{
+#ifdef HAVE_xfs_mod_freecounter
+	xfs_mod_freecounter(mp, &mp->m_fdblocks, blocks, false);
+#elif defined(XFS_FREE_COUNTERS)
+	xfs_add_freecounter(mp, XC_FREE_BLOCKS, blocks);
+#else
+	xfs_add_freecounter(mp, &mp->m_fdblocks, blocks);
+#endif
+}
+
+/*
+ * What @tp defers from here on comes into intents of its own.  Before there were barriers, XFS
+ * adds what it can to the last one of its list: so those there are wait in @parted until
+ * xfs_join_intents(), which is to be called whatever comes.
+ */
+static inline void xfs_part_intents(struct xfs_trans *tp, struct list_head *parted)
+{
+#ifdef HAVE_xfs_defer_add_barrier
+	xfs_defer_add_barrier(tp);
+#else
+	list_splice_tail_init(&tp->t_dfops, parted);
+#endif
+}
+
+static inline void xfs_join_intents(struct xfs_trans *tp, struct list_head *parted)
+{
+	list_splice_init(parted, &tp->t_dfops);
+}
+
+/* Whether it is about extents that come free. */
+static inline bool xfs_frees_extents(const struct xfs_defer_pending *pending)
+{
+#ifdef HAVE_xfs_defer_pending_dfp_ops
+	const char *name = pending->dfp_ops->name;
+
+	return name && !strcmp(name, "extent_free");
+#else
+	return pending->dfp_type == XFS_DEFER_OPS_TYPE_FREE;
+#endif
+}
+
+/* The AG of an extent that comes free, which is none of the realtime device. */
+static inline struct xfs_perag *xfs_freed_perag(const struct xfs_extent_free_item *item)
+{
+#ifdef HAVE_xfs_extent_free_item_xefi_group
+	return container_of(item->xefi_group, struct xfs_perag, pag_group);
+#else
+	return item->xefi_pag;
+#endif
+}
+
+/* XFS has no exchange of its own before 6.10: see no_chain.c. */
+#ifndef HAVE_xfs_exchmaps_req
+struct xfs_exchmaps_req { };
 #endif
 
 /*

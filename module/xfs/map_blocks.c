@@ -141,11 +141,12 @@ static int unmap(struct xfs_trans *tp, struct xfs_extent_free_item *item)
 		.oi_owner	= item->xefi_owner,
 		.oi_flags	= XFS_OWNER_INFO_BMBT_BLOCK,
 	};
+	struct xfs_perag *pag = xfs_freed_perag(item);
 	struct xfs_buf *agf;
 	int error;
 
 	/* As XFS does before each: the tree takes blocks from there, and gives some back. */
-	error = xfs_free_extent_fix_freelist(tp, item->xefi_pag, &agf);
+	error = xfs_free_extent_fix_freelist(tp, pag, &agf);
 	/*
 	 * All free blocks of the AG were freed a moment ago, some of them here, and XFS wants
 	 * to be asked again in another transaction: so it does all of it then.
@@ -153,7 +154,7 @@ static int unmap(struct xfs_trans *tp, struct xfs_extent_free_item *item)
 	if (error == -EAGAIN)
 		return 0;
 	if (!error)
-		error = xfs_rmap_free(tp, agf, item->xefi_pag,
+		error = xfs_rmap_free(tp, agf, pag,
 				      xfs_block_in_ag(tp->t_mountp, item->xefi_startblock),
 				      item->xefi_blockcount, &owner);
 	if (error)
@@ -162,13 +163,6 @@ static int unmap(struct xfs_trans *tp, struct xfs_extent_free_item *item)
 	item->xefi_owner = XFS_RMAP_OWN_NULL;
 	item->xefi_flags &= ~XFS_EFI_BMBT_BLOCK;
 	return 0;
-}
-
-static bool frees_extents(const struct xfs_defer_pending *pending)
-{
-	const char *name = pending->dfp_ops->name;
-
-	return name && !strcmp(name, "extent_free");
 }
 
 /*
@@ -184,7 +178,7 @@ int xfs_unmap_freed_blocks(struct xfs_trans *tp)
 	if (!xfs_has_rmapbt(tp->t_mountp))
 		return 0;
 	list_for_each_entry(pending, &tp->t_dfops, dfp_list) {
-		if (!frees_extents(pending))
+		if (!xfs_frees_extents(pending))
 			continue;
 		list_for_each_entry(item, &pending->dfp_work, xefi_list) {
 			if (!(item->xefi_flags & XFS_EFI_BMBT_BLOCK))

@@ -194,11 +194,11 @@ static u64 count_allocations(struct xfs_mount *mp, const struct xfs_perag *pag, 
 	if (!pag || !count)
 		return whole_splits(mp, count);
 	all = xfs_ag_tree_blocks(pag);
-	blocks = count_tree(changes, pag->pagf_bno_level, all, mp->m_alloc_mxr, mp->m_alloc_mnr) +
-		 count_tree(2 * changes, pag->pagf_cnt_level, all, mp->m_alloc_mxr,
+	blocks = count_tree(changes, pag_bno_level(pag), all, mp->m_alloc_mxr, mp->m_alloc_mnr) +
+		 count_tree(2 * changes, pag_cnt_level(pag), all, mp->m_alloc_mxr,
 			    mp->m_alloc_mnr);
 	if (xfs_has_rmapbt(mp))
-		blocks += count_tree(changes, pag->pagf_rmap_level, all, mp->m_rmap_mxr,
+		blocks += count_tree(changes, pag_rmap_level(pag), all, mp->m_rmap_mxr,
 				     mp->m_rmap_mnr);
 	return min(blocks, whole_splits(mp, count));
 }

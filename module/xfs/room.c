@@ -54,17 +54,17 @@
 static u64 count_growth(const struct xfs_mount *mp, const struct xfs_perag *pag, u64 records)
 {
 	/* Of the level; of the leaves no more than all trees of the AG have. */
-	u64 blocks = pag->pagf_rmap_level > 1 ? pag->pagf_btreeblks + 1ULL : 1;
+	u64 blocks = pag_rmap_level(pag) > 1 ? pag->pagf_btreeblks + 1ULL : 1;
 	u64 growth = 0, inserts = records;
 	unsigned int level;
 
-	for (level = 0; inserts && level < pag->pagf_rmap_level; level++) {
+	for (level = 0; inserts && level < pag_rmap_level(pag); level++) {
 		u64 fill = mp->m_rmap_mnr[level > 0];
 
 		/* A full block splits for one record; a new one is half full. */
 		inserts = min(inserts, blocks + div64_u64(inserts, fill));
 		growth += inserts;
-		blocks = level + 2 < pag->pagf_rmap_level ?
+		blocks = level + 2 < pag_rmap_level(pag) ?
 			 div_u64(blocks, mp->m_rmap_mnr[1]) + 1 : 1;
 	}
 	/* Above what was the root: a new one, which splits when it has become full. */
@@ -118,7 +118,7 @@ static int keep(const struct xfs_exchange *exchange, struct xfs_perag *pag,
 	if (needed > resv->ar_reserved && free > resv->ar_reserved)
 		added = min(needed, free) - resv->ar_reserved;
 	/* So that no write is promised these blocks. */
-	if (added && xfs_dec_freecounter(mp, &mp->m_fdblocks, added, false))
+	if (added && xfs_take_free_blocks(mp, added))
 		return -ENOSPC;
 	ag->growth = growth;
 	ag->added = added;
@@ -141,10 +141,10 @@ static bool agfl_lasts(const struct xfs_exchange *exchange, const struct xfs_per
 	bool cloned = (pieces->ip[0]->i_diflags2 | pieces->ip[1]->i_diflags2) &
 		      XFS_DIFLAG2_REFLINK;
 	unsigned int places = PIECES_AN_INTENT * (cloned ? 4 : 2);
-	unsigned int filled = 2 * (pag->pagf_rmap_level + pag->pagf_bno_level +
-				   pag->pagf_cnt_level);
+	unsigned int filled = 2 * (pag_rmap_level(pag) + pag_bno_level(pag) +
+				   pag_cnt_level(pag));
 
-	return filled >= places * (pag->pagf_rmap_level - 1) + 2;
+	return filled >= places * (pag_rmap_level(pag) - 1) + 2;
 }
 
 /* Each piece that goes by intents takes a record out of what may be its middle, and puts one in. */
@@ -244,7 +244,7 @@ void xfs_room_give_back(struct xfs_exchange *exchange)
 			continue;
 		lock_and_give_back(exchange->mp, ag);
 		if (ag->added)
-			xfs_add_freecounter(exchange->mp, &exchange->mp->m_fdblocks, ag->added);
+			xfs_give_free_blocks(exchange->mp, ag->added);
 		ag->growth = 0;
 		ag->added = 0;
 	}

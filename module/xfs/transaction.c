@@ -527,6 +527,7 @@ static int exchange_all(struct xfs_exchange *exchange, struct xfs_trans *tp)
 {
 	const struct xfs_pieces *pieces = &exchange->pieces;
 	bool has_rmapbt = xfs_has_rmapbt(exchange->mp);
+	LIST_HEAD(parted);
 	u64 i, deferred = 0;
 	int error = 0;
 
@@ -536,12 +537,13 @@ static int exchange_all(struct xfs_exchange *exchange, struct xfs_trans *tp)
 		cond_resched();
 		if (has_rmapbt && !piece->rmaps_in_place) {
 			if (deferred && deferred % exchange->pieces_an_intent == 0)
-				xfs_defer_add_barrier(tp);
+				xfs_part_intents(tp, &parted);
 			deferred++;
 		}
 		error = exchange_piece(exchange, tp, piece);
 	}
 	drop_cursors(exchange, error);
+	xfs_join_intents(tp, &parted);
 	return error;
 }
 
