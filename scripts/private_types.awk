@@ -135,6 +135,12 @@ what == "c" && /^(struct|union|enum|typedef) / && !/^(struct|union) [A-Za-z0-9_]
 		printed[chunk] = 1
 }
 
+# An array without a size at the end of a struct has one of 0 in BTF, which the compiler takes
+# at its word: then each access is beyond its end.
+what == "c" && in_chunk && /^}/ && text[chunk] ~ /^struct [^\n]*\n.*\n\t[^\t\n]*\[0\];\n$/ {
+	sub(/\[0\];\n$/, "[];\n", text[chunk])
+}
+
 what == "c" && in_chunk {
 	text[chunk] = text[chunk] $0 "\n"
 	if (chunk_name[chunk] == "" && match($1, /^[A-Z_0-9a-z]+$/) && $2 == "=")

@@ -168,9 +168,10 @@ static void test_running_exchange_keeps_the_module(void **state)
 	struct long_exchange exchange = {
 		.range.file1_fd	= make_file("file1", scattered, 1),
 		.range.file2_fd	= make_file("file2", scattered, 2),
-		.range.flags	= EXCHRANGE_TO_EOF,
+		/* Not all of it, which XFS exchanges at once, however many extents it has. */
+		.range.length	= 1999 * BLOCK,
 	};
-	unsigned int refusals;
+	unsigned int refusals, attempts = 0;
 	pthread_t thread;
 
 	(void)state;
@@ -187,8 +188,8 @@ static void test_running_exchange_keeps_the_module(void **state)
 		pthread_join(thread, NULL);
 		assert_int_equal(load(), 0);
 		open_device();
-		/* EBADF: the call came too late.  Once more. */
-	} while (exchange.error == EBADF);
+		/* EBADF: the call came too late.  No refusal: it had returned.  Once more. */
+	} while (exchange.error == EBADF || (!refusals && ++attempts < 20));
 
 	print_message("# %u refusals while it ran\n", refusals);
 	assert_int_equal(exchange.error, 0);
@@ -254,7 +255,7 @@ static void assert_back_end_off(const struct exchrange_range *range,
 	assert_int_equal(device_exchange(range), EOPNOTSUPP);
 	/* XFS's own ioctl samples whatever it is made for. */
 	assert_int_equal(device_start_commit(&commit),
-			 is_btrfs() ? EOPNOTSUPP : 0);
+			 is_btrfs() || !kernel_has_own_exchange() ? EOPNOTSUPP : 0);
 }
 
 /* XFS's own ioctl needs them to keep a crash from cutting what TO_EOF makes longer. */
@@ -346,7 +347,7 @@ static void test_no_lookup_keeps_it_off(void **state)
 static void test_missing_hook_keeps_it_off(void **state)
 {
 	(void)state;
-	load_changed("s/\\0security_file_truncate\\0/\\0security_fool_truncate\\0/");
+	load_changed("s/\\0security_(file|path)_truncate\\0/\\0security_$1_truncbte\\0/");
 	assert_off(EXCHRANGE_REASON_SYMBOL, "the kernel has no security_fool_truncate");
 	reload();
 }

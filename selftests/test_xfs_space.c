@@ -17,7 +17,7 @@
 #include "common.h"
 
 /* Small AGs, whose reverse mapping trees cannot grow by much. */
-#define MKFS_SMALL_AGS	"mkfs.xfs -q -f -i exchange=0 -m rmapbt=1,reflink=1 -d size=400m,agcount=4"
+#define MKFS_SMALL_AGS	"mkfs.xfs -q -f $XFS_PLAIN -m rmapbt=1,reflink=1 -d size=400m,agcount=4"
 
 #define TEETH		2000u
 #define CLONES		10u

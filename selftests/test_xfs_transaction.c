@@ -698,6 +698,54 @@ static void test_10000_unaligned_pieces(void **state)
 	exchange_unaligned(3334);
 }
 
+/* Reverse mappings that the intents of an exchange update: most in one, and of how many. */
+static void count_updates(const struct exchrange_range *range, unsigned int *most,
+			  unsigned int *intents)
+{
+	struct outcome outcome;
+	const char *line;
+
+	assert_int_equal(run("echo >" TRACING "/trace && echo 1 >" TRACING
+			     "/events/xfs/xfs_defer_create_intent/enable"), 0);
+	assert_int_equal(device_exchange(range), 0);
+	assert_int_equal(run("echo 0 >" TRACING
+			     "/events/xfs/xfs_defer_create_intent/enable"), 0);
+	outcome = run_and_keep("grep xfs_defer_create_intent: " TRACING "/trace");
+	*most = *intents = 0;
+	for (line = outcome.out; (line = strstr(line, " nr ")); line++) {
+		unsigned int count;
+
+		assert_int_equal(sscanf(line, " nr %u", &count), 1);
+		*most = count > *most ? count : *most;
+		/* A barrier is one of nothing. */
+		*intents += count > 0;
+	}
+	drop_outcome(&outcome);
+}
+
+/*
+ * XFS fills the AGFL once for all that an intent updates, up to 16 reverse mappings: an intent of
+ * ours has those of two pieces, up to four each, on kernels without barriers between intents too.
+ */
+static void test_intents_of_few_updates(void **state)
+{
+	unsigned int most, intents, teeth = 20;
+	struct exchrange_range range;
+
+	(void)state;
+	if (!has_rmapbt())
+		skip();
+	enter_scratch(kind->mkfs, "defaults");
+	range = make_unaligned(teeth);
+	count_updates(&range, &most, &intents);
+	print_message("# %u intents, of at most %u updates\n", intents, most);
+	assert_in_range(most, 4, 8);
+	assert_true(intents >= 3 * teeth / 2 - 1);
+	close(range.file1_fd);
+	close(range.file2_fd);
+	leave_scratch();
+}
+
 /* All but the first block: a save of a file that is in pieces. */
 static void exchange_with_one_extent(unsigned int extents)
 {
@@ -1332,6 +1380,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_at_once_in_one_ag),
 		cmocka_unit_test(test_900_unaligned_pieces),
 		cmocka_unit_test(test_10000_unaligned_pieces),
+		cmocka_unit_test(test_intents_of_few_updates),
 		cmocka_unit_test(test_300_extents_with_one),
 		cmocka_unit_test(test_3000_extents_with_one),
 		cmocka_unit_test(test_large_ones_at_once),

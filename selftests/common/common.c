@@ -94,6 +94,14 @@ bool is_btrfs(void)
 	return kind->magic == BTRFS_SUPER_MAGIC;
 }
 
+/* XFS's own exchange, which came with Linux 6.10: the guest has an option for one without. */
+bool kernel_has_own_exchange(void)
+{
+	const char *plain = getenv("XFS_PLAIN");
+
+	return plain && *plain;
+}
+
 unsigned int test_share(void)
 {
 	const char *share = getenv("TEST_SHARE");

@@ -47,6 +47,7 @@ extern const struct kind *kind;
 extern int device;
 
 bool is_btrfs(void);
+bool kernel_has_own_exchange(void);
 
 /*
  * 1; or what $TEST_SHARE says: of a long table, or of many rounds, only one of so many is
