@@ -347,7 +347,7 @@ static void test_no_lookup_keeps_it_off(void **state)
 static void test_missing_hook_keeps_it_off(void **state)
 {
 	(void)state;
-	load_changed("s/\\0security_(file|path)_truncate\\0/\\0security_$1_truncbte\\0/");
+	load_changed("s/\\0security_(file|path)_truncate\\0/\\0security_fool_truncate\\0/");
 	assert_off(EXCHRANGE_REASON_SYMBOL, "the kernel has no security_fool_truncate");
 	reload();
 }

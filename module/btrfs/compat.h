@@ -72,31 +72,51 @@ static inline void btrfs_qgroup_free_meta_prealloc(struct btrfs_root *root, int 
 
 /* Before 6.7 a buffer was made dirty without its transaction. */
 #ifdef BTRFS_MARK_BUFFER_DIRTY_ALONE
+static inline void compat_btrfs_mark_buffer_dirty(struct btrfs_trans_handle *trans,
+						  struct extent_buffer *leaf)
+{
+	btrfs_mark_buffer_dirty(leaf);
+}
+
 #undef btrfs_mark_buffer_dirty
-#define btrfs_mark_buffer_dirty(trans, leaf) \
-	static_call(private_btrfs_mark_buffer_dirty)(leaf)
+#define btrfs_mark_buffer_dirty(...) compat_btrfs_mark_buffer_dirty(__VA_ARGS__)
 #endif
 
 /* Before 6.7 the root was told beside the inode. */
 #ifdef BTRFS_UPDATE_INODE_OF_ROOT
+static inline int compat_btrfs_update_inode(struct btrfs_trans_handle *trans,
+					    struct btrfs_inode *inode)
+{
+	return btrfs_update_inode(trans, inode->root, inode);
+}
+
 #undef btrfs_update_inode
-#define btrfs_update_inode(trans, inode) \
-	static_call(private_btrfs_update_inode)(trans, (inode)->root, inode)
+#define btrfs_update_inode(...) compat_btrfs_update_inode(__VA_ARGS__)
 #endif
 
 /* Before 6.11 it took the inode of the VFS. */
 #ifdef BTRFS_WAIT_ORDERED_RANGE_VFS
+static inline int compat_btrfs_wait_ordered_range(struct btrfs_inode *inode, u64 start,
+						  u64 length)
+{
+	return btrfs_wait_ordered_range(&inode->vfs_inode, start, length);
+}
+
 #undef btrfs_wait_ordered_range
-#define btrfs_wait_ordered_range(inode, start, length) \
-	static_call(private_btrfs_wait_ordered_range)(&(inode)->vfs_inode, start, length)
+#define btrfs_wait_ordered_range(...) compat_btrfs_wait_ordered_range(__VA_ARGS__)
 #endif
 
 /* Before 7.x the first abort was told by a parameter more, not by the sign of the error. */
 #ifdef BTRFS_ABORT_TRANSACTION_FIRST
+static inline void compat_btrfs_abort_transaction(struct btrfs_trans_handle *trans,
+						  const char *function, unsigned int line,
+						  int error)
+{
+	__btrfs_abort_transaction(trans, function, line, -abs(error), error > 0);
+}
+
 #undef __btrfs_abort_transaction
-#define __btrfs_abort_transaction(trans, function, line, error) \
-	static_call(private___btrfs_abort_transaction)(trans, function, line, \
-						       -abs(error), (error) > 0)
+#define __btrfs_abort_transaction(...) compat_btrfs_abort_transaction(__VA_ARGS__)
 #endif
 
 /*

@@ -9,14 +9,23 @@
 
 /* Zoned file systems, which have to say where they allocate, are refused by their format. */
 #ifdef XFS_TRUNCATE_PAGE_ZONED
+static inline int compat_xfs_truncate_page(struct xfs_inode *ip, loff_t pos, bool *did_zero)
+{
+	return xfs_truncate_page(ip, pos, NULL, did_zero);
+}
+
 #undef xfs_truncate_page
-#define xfs_truncate_page(ip, pos, did_zero) \
-	static_call(private_xfs_truncate_page)(ip, pos, NULL, did_zero)
+#define xfs_truncate_page(...) compat_xfs_truncate_page(__VA_ARGS__)
 #endif
 #ifdef XFS_ZERO_RANGE_ZONED
+static inline int compat_xfs_zero_range(struct xfs_inode *ip, loff_t pos, loff_t length,
+					bool *did_zero)
+{
+	return xfs_zero_range(ip, pos, length, NULL, did_zero);
+}
+
 #undef xfs_zero_range
-#define xfs_zero_range(ip, pos, length, did_zero) \
-	static_call(private_xfs_zero_range)(ip, pos, length, NULL, did_zero)
+#define xfs_zero_range(...) compat_xfs_zero_range(__VA_ARGS__)
 #endif
 
 /* An allocation group (AG) is a kind of group since 6.13. */
@@ -79,7 +88,7 @@ static inline struct xfs_trans *compat_xfs_trans_alloc_empty(struct xfs_mount *m
 }
 
 #undef xfs_trans_alloc_empty
-#define xfs_trans_alloc_empty(mp) compat_xfs_trans_alloc_empty(mp)
+#define xfs_trans_alloc_empty(...) compat_xfs_trans_alloc_empty(__VA_ARGS__)
 #endif
 
 #ifndef HAVE_xfs_iext_count_extend
