@@ -179,7 +179,7 @@ install-selftests: selftests
 		$(DESTDIR)/usr/libexec/exchrange
 	$(Q)cp -r tools/vim $(DESTDIR)/usr/libexec/exchrange
 
-.PHONY: demo check check-crash check-debug check-stress bench lint deps
+.PHONY: demo check check-kernels check-crash check-debug check-stress bench lint deps
 demo:
 	@[ ! -t 1 ] || color=--color; \
 		selftests/guest/run --timeout 600 -- /usr/libexec/exchrange/demo $$color
@@ -187,7 +187,7 @@ demo:
 check:
 	@selftests/check
 
-check-crash check-debug check-stress:
+check-kernels check-crash check-debug check-stress:
 	@selftests/check $(@:check-%=%)
 
 bench:
@@ -345,6 +345,7 @@ help:
 	@echo "make deb          the Debian packages, in $(BUILD)/"
 	@echo "make demo         boot a guest and swap two real files in it"
 	@echo "make check        run every test, in guests"
+	@echo "make check-kernels  the same and more on Linux 6.1, 6.12 and the newest one: hours"
 	@echo "make check-crash  every crash point and many power cuts: an hour"
 	@echo "make check-debug  every test and more on a kernel with KASAN, lockdep, kmemleak: hours"
 	@echo "make check-stress random operations and calls, and the long tables: hours"

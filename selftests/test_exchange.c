@@ -5,6 +5,8 @@
  * and a byte-by-byte model with both.
  */
 #include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -537,9 +539,123 @@ static void test_killed_at_any_moment(void **state)
 	leave_scratch();
 }
 
+/* Folios of more than a page that came into the cache, as the kernel tells. */
+static unsigned int count_large_folios(void)
+{
+	struct outcome outcome;
+	unsigned int count = 0;
+
+	outcome = run_and_keep("grep -c 'order=[1-9]' /sys/kernel/tracing/trace");
+	sscanf(outcome.out, "%u", &count);
+	drop_outcome(&outcome);
+	return count;
+}
+
+static int write_at_once(const char *name, uint64_t size, uint8_t byte)
+{
+	int fd = make_file(name, (struct file_spec) { SHAPE_PLAIN, 0 }, 1);
+	uint8_t *bytes = malloc(size);
+	uint64_t i;
+
+	assert_non_null(bytes);
+	for (i = 0; i < size; i++)
+		bytes[i] = byte + i / 512;
+	assert_int_equal(pwrite(fd, bytes, size, 0), size);
+	free(bytes);
+	return fd;
+}
+
+/* A block beside the range, on either side of it, is dirty when the exchange comes. */
+static void dirty_beside(int fd, uint64_t offset, uint64_t length)
+{
+	uint8_t bytes[BLOCK];
+
+	memset(bytes, 0xee, sizeof(bytes));
+	assert_int_equal(pwrite(fd, bytes, BLOCK, offset - BLOCK), BLOCK);
+	assert_int_equal(pwrite(fd, bytes, BLOCK, offset + length), BLOCK);
+}
+
+static void assert_as_the_model(const int fds[2], const struct picture model[2])
+{
+	struct picture after;
+	int side;
+
+	for (side = 0; side < 2; side++) {
+		after = take_picture(fds[side]);
+		assert_true(same_bytes(&model[side], &after));
+		drop_picture(&after);
+	}
+}
+
+/* @clean: all but the blocks beside the ranges. */
+static void exchange_within_folios(const struct exchrange_range *range, bool clean)
+{
+	int fds[2] = { range->file1_fd, range->file2_fd }, i;
+	struct picture model[2];
+
+	if (clean)
+		assert_int_equal(syncfs(fds[0]), 0);
+	for (i = 0; i < 2; i++) {
+		dirty_beside(fds[i], i ? range->file2_offset : range->file1_offset,
+			     range->length);
+		model[i] = take_picture(fds[i]);
+		/* The picture has written them back. */
+		dirty_beside(fds[i], i ? range->file2_offset : range->file1_offset,
+			     range->length);
+	}
+	model_exchange(&model[0], &model[1], range->file1_offset, range->file2_offset,
+		       range->length, 0);
+	assert_int_equal(device_exchange(range), 0);
+	assert_as_the_model(fds, model);
+	/* And from the disk. */
+	assert_int_equal(syncfs(fds[0]), 0);
+	assert_int_equal(run("echo 1 >/proc/sys/vm/drop_caches"), 0);
+	assert_as_the_model(fds, model);
+	for (i = 0; i < 2; i++)
+		drop_picture(&model[i]);
+}
+
+#define FOLIO_EVENT "/sys/kernel/tracing/events/filemap/mm_filemap_add_to_page_cache/enable"
+
+/*
+ * Where a range begins or ends within a folio, the rest of that stays as it is: in the cache, and
+ * on the disk.
+ */
+static void test_borders_within_large_folios(void **state)
+{
+	static const uint64_t ranges[][3] = {
+		/* offsets in both files, length: in blocks of files of 2 MiB */
+		{ 1, 1, 509 }, { 5, 100, 200 }, { 127, 129, 3 }, { 255, 256, 130 }, { 33, 1, 400 },
+	};
+	unsigned int i, large;
+
+	(void)state;
+	assert_int_equal(run("echo >/sys/kernel/tracing/trace && echo 1 >" FOLIO_EVENT), 0);
+	for (i = 0; i < COUNT(ranges); i++) {
+		struct exchrange_range range = {
+			.file1_fd	= write_at_once("file1", 512 * BLOCK, 'a'),
+			.file2_fd	= write_at_once("file2", 512 * BLOCK, 'A'),
+			.file1_offset	= ranges[i][0] * BLOCK,
+			.file2_offset	= ranges[i][1] * BLOCK,
+			.length		= ranges[i][2] * BLOCK,
+		};
+
+		exchange_within_folios(&range, i % 2);
+		close(range.file1_fd);
+		close(range.file2_fd);
+	}
+	assert_int_equal(run("echo 0 >" FOLIO_EVENT), 0);
+	large = count_large_folios();
+	print_message("# %u large folios\n", large);
+	/* btrfs has them in newer kernels alone. */
+	if (!is_btrfs())
+		assert_true(large > 0);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct CMUnitTest others[] = {
+		cmocka_unit_test(test_borders_within_large_folios),
 		cmocka_unit_test(test_append_to_what_was_exchanged),
 		cmocka_unit_test(test_killed_at_any_moment),
 		cmocka_unit_test(test_old_bytes_stay_hidden),
