@@ -245,6 +245,15 @@ function has_member(id, wanted_name,	i)
 	return 0
 }
 
+# Of an enum of a byte, bpftool before 7.2 does not say that it is one.
+function with_size(chunk,	id)
+{
+	id = private[chunk_name[chunk]]
+	if (text[chunk] ~ /^enum / && chunk_name[chunk] != "" && size[id] == 1)
+		sub(/\n};\n$/, "\n} __attribute__((mode(byte)));\n", text[chunk])
+	return text[chunk]
+}
+
 # Declares it, in the one form or the other, and makes its name the static call.
 function declare(function_name,	text, label)
 {
@@ -285,7 +294,7 @@ END {
 	for (i = 1; i <= chunk_count; i++)
 		if (printed[i] == 2) {
 			found[chunk_name[i]] = 1
-			print text[i]
+			print with_size(i)
 			if (chunk_name[i] != "")
 				assert_layout(chunk_name[i])
 		}
