@@ -77,6 +77,15 @@ static void test_a_clock_that_is_set_back_meanwhile(void **state)
 	close(fd);
 }
 
+/* For as_root(): what START_COMMIT of *@fd answers, and that it does. */
+static int start_commit_in_time(void *fd)
+{
+	struct exchrange_commit commit = { .file2_fd = *(int *)fd };
+
+	alarm(60);
+	return device_start_commit(&commit);
+}
+
 static void test_a_copy_of_a_file_of_tomorrow(void **state)
 {
 	(void)state;
@@ -102,7 +111,7 @@ static void test_a_clock_that_stands(void **state)
 {
 	struct timespec held = begun[0], start, now;
 	struct exchrange_sample sample;
-	int fd = open_path(path_of("clock/f"), O_RDWR), i;
+	int fd = open_path(path_of("clock/f"), O_RDWR), i, error;
 	pthread_t thread;
 
 	(void)state;
@@ -113,6 +122,8 @@ static void test_a_clock_that_stands(void **state)
 		assert_int_equal(pwrite(fd, "x", 1, i), 1);
 		if (exchrange_sample(device, fd, &sample))
 			assert_int_equal(errno, EAGAIN);
+		error = as_root(start_commit_in_time, &fd);
+		assert_true(error == 0 || error == EAGAIN);
 	}
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	end = true;
@@ -124,6 +135,9 @@ static void test_a_clock_that_stands(void **state)
 /* Without bigtime every change has the same time from 2038 on. */
 static void test_after_the_end_of_time(void **state)
 {
+	bool waits = kind->backend == EXCHRANGE_BACKEND_XFS_TRANSACTION;
+	int fd;
+
 	(void)state;
 	if (is_btrfs())
 		skip();
@@ -138,6 +152,9 @@ static void test_after_the_end_of_time(void **state)
 			 "changes cannot be told");
 	assert_complains("EDITOR='echo edited >' timeout 60 exchrange edit f", 1,
 			 "f: the clock is past the last time", "");
+	fd = open_path(path_of("clock/f"), O_RDWR);
+	assert_int_equal(as_root(start_commit_in_time, &fd), waits ? EOVERFLOW : 0);
+	close(fd);
 	/* What asks for no such thing goes on, and one that did not change since is told. */
 	check("echo new | exchrange write f && echo new | cmp - f && touch -d 2020-01-01 f");
 	restore_clock(NULL);

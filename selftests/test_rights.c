@@ -231,6 +231,32 @@ static void test_landlock_truncate(void **state)
 	close(fd2);
 }
 
+/* For as_root(): whether the command says why it cannot save @path. */
+static int write_in_sandbox(void *path)
+{
+	if (!restrict_to_reading_and_writing(LANDLOCK_ACCESS_FS_READ_FILE |
+					     LANDLOCK_ACCESS_FS_WRITE_FILE |
+					     LANDLOCK_ACCESS_FS_TRUNCATE))
+		return 253;
+	return run("echo x | exchrange write '%s' 2>&1 | grep -q LANDLOCK_ACCESS_FS_TRUNCATE",
+		   (const char *)path);
+}
+
+/* The command does not blame the directory, where its staging file could be made. */
+static void test_command_tells_of_landlock(void **state)
+{
+	int fd = make_file("file1", plain, 1);
+	struct picture before = take_picture(fd);
+
+	(void)state;
+	if (landlock_abi() < LANDLOCK_ABI_TRUNCATE)
+		skip();
+	assert_int_equal(as_root(write_in_sandbox, (void *)path_of("file1")), 0);
+	assert_unchanged(&before, fd);
+	drop_picture(&before);
+	close(fd);
+}
+
 /* --- fanotify's permission events --------------------------------------------------- */
 
 enum answer { ANSWER_ALLOW, ANSWER_DENY, ANSWER_NEVER };
@@ -503,6 +529,7 @@ int main(int argc, char **argv)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(test_append_only, end_append_only),
 		cmocka_unit_test(test_landlock_truncate),
+		cmocka_unit_test(test_command_tells_of_landlock),
 		cmocka_unit_test_teardown(test_fanotify_is_asked, end_listener),
 		cmocka_unit_test_teardown(test_fanotify_denies, end_listener),
 		cmocka_unit_test_teardown(test_fanotify_that_never_answers, end_listener),

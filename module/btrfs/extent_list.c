@@ -11,10 +11,32 @@
 
 #include "extent_walk.h"
 
-static void count_extent(const struct file_extent *extent,
-			 struct extent_count *count)
+/* What is done with each file extent of a walk.  Not 0 ends it. */
+typedef int visit_function(const struct extent_walk *walk, const struct file_extent *extent,
+			   void *context);
+
+static int visit_extents(struct extent_walk *walk, visit_function *visit, void *context)
+{
+	struct file_extent extent;
+	int ret;
+
+	ret = extent_walk_start(walk);
+	while (!ret) {
+		ret = extent_walk_next(walk, &extent);
+		if (ret <= 0)
+			break;
+		ret = visit(walk, &extent, context);
+		walk->path->slots[0]++;
+	}
+	extent_walk_end(walk);
+	return ret;
+}
+
+static int count_extent(const struct extent_walk *walk, const struct file_extent *extent,
+			void *context)
 {
 	u64 bytenr = le64_to_cpu(extent->item.disk_bytenr);
+	struct extent_count *count = context;
 
 	count->extents++;
 	if (extent->item.type == BTRFS_FILE_EXTENT_INLINE)
@@ -23,6 +45,7 @@ static void count_extent(const struct file_extent *extent,
 	if (bytenr != count->last_extent)
 		count->disk_bytes += le64_to_cpu(extent->item.disk_num_bytes);
 	count->last_extent = bytenr;
+	return 0;
 }
 
 /*
@@ -39,20 +62,8 @@ int count_extents(const struct file_range *range, u64 from, u64 to,
 		.end	= range->start + to,
 		.count	= count,
 	};
-	struct file_extent extent;
-	int ret;
 
-	ret = extent_walk_start(&walk);
-	while (!ret) {
-		ret = extent_walk_next(&walk, &extent);
-		if (ret <= 0)
-			break;
-		count_extent(&extent, count);
-		walk.path->slots[0]++;
-		ret = 0;
-	}
-	extent_walk_end(&walk);
-	return ret;
+	return visit_extents(&walk, count_extent, count);
 }
 
 /* Room for what was counted; the caller is charged for it.  -ENOMEM. */
@@ -77,9 +88,11 @@ void free_extent_list(struct extent_list *list)
 	kvfree(list->inline_item);
 }
 
-static int keep_extent(const struct extent_walk *walk, struct extent_list *list,
-		       const struct file_extent *extent)
+static int keep_extent(const struct extent_walk *walk, const struct file_extent *extent,
+		       void *context)
 {
+	struct extent_list *list = context;
+
 	if (list->count == list->capacity)
 		return -EUCLEAN;
 	list->extents[list->count++] = *extent;
@@ -112,17 +125,6 @@ int collect_extents(struct btrfs_trans_handle *trans,
 		.end	= range->start + to,
 		.trans	= trans,
 	};
-	struct file_extent extent;
-	int ret;
 
-	ret = extent_walk_start(&walk);
-	while (!ret) {
-		ret = extent_walk_next(&walk, &extent);
-		if (ret <= 0)
-			break;
-		ret = keep_extent(&walk, list, &extent);
-		walk.path->slots[0]++;
-	}
-	extent_walk_end(&walk);
-	return ret;
+	return visit_extents(&walk, keep_extent, list);
 }

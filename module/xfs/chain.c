@@ -105,10 +105,7 @@ int xfs_chain_exchange(struct xfs_exchange *exchange)
 				XFS_TRANS_RES_FDBLKS, &tp);
 	if (error)
 		return error;
-	xfs_exchange_lock_maps(exchange);
-	xfs_trans_ijoin(tp, exchange->pieces.ip[0], 0);
-	if (!xfs_exchange_is_one_file(exchange))
-		xfs_trans_ijoin(tp, exchange->pieces.ip[1], 0);
+	xfs_exchange_join_maps(exchange, tp);
 
 	error = reserve_quota(exchange, tp);
 	if (error || exchange->dry_run) {

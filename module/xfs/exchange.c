@@ -295,7 +295,8 @@ static int check_and_exchange(struct xfs_exchange *exchange,
 	error = xfs_exchange_flush(exchange);
 	if (!error)
 		error = exchange_locked(exchange);
-	xfs_exchange_finish(exchange);
+	if (!exchange->in_chain)
+		xfs_exchange_finish(exchange);
 	return error;
 }
 

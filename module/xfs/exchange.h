@@ -85,6 +85,7 @@ int xfs_exchange_settle_ends(const struct xfs_exchange *exchange);
 
 /* transaction.c */
 void xfs_exchange_lock_maps(const struct xfs_exchange *exchange);
+void xfs_exchange_join_maps(const struct xfs_exchange *exchange, struct xfs_trans *tp);
 void xfs_exchange_unlock_maps(const struct xfs_exchange *exchange);
 void xfs_exchange_touch(const struct xfs_exchange *exchange, struct xfs_trans *tp);
 void xfs_exchange_set_sizes(const struct xfs_exchange *exchange);

@@ -9,6 +9,7 @@
  * it is newer than that, whatever ctime says.
  */
 #include <linux/jhash.h>
+#include <linux/jiffies.h>
 #include <linux/pagemap.h>
 #include <linux/sched/signal.h>
 
@@ -76,17 +77,36 @@ static int flush_and_sample(struct inode *inode, struct xfs_freshness *now)
 	return error;
 }
 
-/* The next change has another ctime than this. */
+/* A clock that goes on does so within a tick, 10 ms at the most. */
+#define CLOCK_TIMEOUT	(HZ / 2)
+
+/* Whether every change has this time from now on: the file system knows no other. */
+static bool is_end_of_time(const struct inode *inode, const struct timespec64 *now)
+{
+	const struct super_block *sb = inode->i_sb;
+
+	return now->tv_sec >= sb->s_time_max || now->tv_sec <= sb->s_time_min;
+}
+
+/*
+ * The next change has another ctime than this.  -EOVERFLOW where there will never be another;
+ * -EAGAIN where somebody holds the clock; -EINTR.
+ */
 static int wait_for_clock(struct inode *inode, const struct xfs_freshness *now)
 {
+	unsigned long give_up = jiffies + CLOCK_TIMEOUT;
 	struct timespec64 time;
 
 	for (;;) {
-		if (fatal_signal_pending(current))
-			return -EINTR;
 		time = current_time(inode);
 		if (timespec64_to_ns(&time) != now->ctime)
 			return 0;
+		if (is_end_of_time(inode, &time))
+			return -EOVERFLOW;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		if (time_after(jiffies, give_up))
+			return -EAGAIN;
 		schedule_timeout_killable(1);
 	}
 }
@@ -110,8 +130,8 @@ static bool is_dirty_again(struct inode *inode, const struct xfs_freshness *befo
 }
 
 /*
- * Samples @file, without a lock held.  Errors of writing it back; -EINTR for a caller
- * that is being killed.
+ * Samples @file, without a lock held.  -EOVERFLOW, -EAGAIN where the clock does not tell
+ * changes apart; errors of writing it back; -EINTR for a caller that is being killed.
  */
 int xfs_sample_freshness(struct file *file, u64 freshness[6])
 {

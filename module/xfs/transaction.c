@@ -56,6 +56,15 @@ void xfs_exchange_lock_maps(const struct xfs_exchange *exchange)
 				    inode_of(exchange, 1), XFS_ILOCK_EXCL);
 }
 
+/* The same for @tp, which logs both inodes; the locks stay the caller's. */
+void xfs_exchange_join_maps(const struct xfs_exchange *exchange, struct xfs_trans *tp)
+{
+	xfs_exchange_lock_maps(exchange);
+	xfs_trans_ijoin(tp, inode_of(exchange, 0), 0);
+	if (!xfs_exchange_is_one_file(exchange))
+		xfs_trans_ijoin(tp, inode_of(exchange, 1), 0);
+}
+
 void xfs_exchange_unlock_maps(const struct xfs_exchange *exchange)
 {
 	xfs_iunlock(inode_of(exchange, 0), XFS_ILOCK_EXCL);
@@ -707,10 +716,7 @@ int xfs_exchange_pieces(struct xfs_exchange *exchange)
 	error = alloc_transaction(exchange, &tp);
 	if (error)
 		return error;
-	xfs_exchange_lock_maps(exchange);
-	xfs_trans_ijoin(tp, inode_of(exchange, 0), 0);
-	if (!xfs_exchange_is_one_file(exchange))
-		xfs_trans_ijoin(tp, inode_of(exchange, 1), 0);
+	xfs_exchange_join_maps(exchange, tp);
 
 	error = prepare(exchange, tp);
 	if (!error && exchange->dry_run) {

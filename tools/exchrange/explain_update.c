@@ -16,6 +16,7 @@
 #include "contents.h"
 #include "explain.h"
 #include "place.h"
+#include "stage.h"
 
 /* Less than this is no space, for what an exchange takes besides. */
 #define SOME_SPACE	(16 << 20)	/* bytes */
@@ -73,7 +74,19 @@ static bool explain_file(const struct target *target, const struct exchrange_pla
 	return error;
 }
 
-/* Then it is the directory where the staging file would be. */
+/* Whether a staging file can be made. */
+static bool can_stage(const struct target *target, const struct exchrange_place *place)
+{
+	int dir = target->staging ? open(target->staging, O_PATH | O_DIRECTORY | O_CLOEXEC) :
+				    dup(place->dir);
+	int staging = dir < 0 ? -1 : exchrange_stage_for_name(dir, 0600);
+
+	exchrange_close(staging);
+	exchrange_close(dir);
+	return staging >= 0;
+}
+
+/* Else it is the directory where the staging file would be. */
 static void explain_directory(const struct target *target, bool is_new, int error)
 {
 	const char *path = target->path, *staging = target->staging;
@@ -120,7 +133,12 @@ static void explain_rights(const struct target *target, int error)
 		explain_open(target->path, errno);
 		return;
 	}
-	if (!explain_file(target, &place, pin))
+	if (explain_file(target, &place, pin))
+		;
+	else if (pin >= 0 && can_stage(target, &place))
+		complain("%s: a security module does not let you read, write or truncate it or its staging file (Landlock: LANDLOCK_ACCESS_FS_TRUNCATE)",
+			 target->path);
+	else
 		explain_directory(target, pin < 0, error);
 	exchrange_close(pin);
 	exchrange_drop_place(&place);
