@@ -233,6 +233,7 @@ install-module: modules
 	$(say) INSTALL exchrange.ko
 	+$(Q)$(kbuild) CONFIG_MODULE_COMPRESS_XZ= CONFIG_MODULE_SIG_ALL= \
 		DEPMOD=true INSTALL_MOD_STRIP=1 INSTALL_MOD_PATH=$(stage) modules_install
+	$(Q)$(install_modules_load)
 	$(Q)$(if $(DESTDIR),,depmod $(KERNEL_RELEASE))
 
 install-tools: tools
@@ -267,6 +268,8 @@ dkms_source := /usr/src/exchrange-$(VERSION)
 dkms_files   = Makefile Kbuild $(shell find module scripts uapi \
 		-name '*.[ch]' -o -name '*.list' -o -path 'scripts/*')
 modules_load := /usr/lib/modules-load.d/exchrange.conf
+install_modules_load = $(INSTALL) -d $(dir $(DESTDIR)$(modules_load)) && \
+		       echo exchrange >$(DESTDIR)$(modules_load)
 # Not a package's.
 dkms_remove  = if ! dpkg -S $(modules_load) >/dev/null 2>&1; then \
 		for source in /usr/src/exchrange-*; do \
@@ -293,8 +296,7 @@ install-dkms-source:
 			$$file $(DESTDIR)$(dkms_source)/$$file; \
 	done
 	$(Q)sed 's|@VERSION@|$(VERSION)|' module/dkms.conf >$(DESTDIR)$(dkms_source)/dkms.conf
-	$(Q)$(INSTALL) -d $(dir $(DESTDIR)$(modules_load))
-	$(Q)echo exchrange >$(DESTDIR)$(modules_load)
+	$(Q)$(install_modules_load)
 
 install-dkms: check-for-dkms
 	$(Q)$(dkms_remove)
@@ -321,6 +323,7 @@ uninstall:
 		$(DESTDIR)$(bash_completion) $(DESTDIR)$(zsh_completion) \
 		$(foreach manual,$(notdir $(command_manuals) $(manuals)) $(shared_manuals), \
 			$(call manual_place,$(manual)))
+	$(Q)$(if $(DESTDIR),,dpkg -S $(modules_load) >/dev/null 2>&1 ||) rm -f $(DESTDIR)$(modules_load)
 	$(Q)for module in $(DESTDIR)/lib/modules/*/updates/exchrange.ko*; do \
 		[ -e "$$module" ] || continue; \
 		rm -f "$$module"; \

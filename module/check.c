@@ -25,7 +25,8 @@ static int check_types(const struct inode *inode1, const struct inode *inode2)
 	return exchange_check_regular(inode1) ?: exchange_check_regular(inode2);
 }
 
-static int check_access(const struct file *file)
+/* Open for reading and writing, and not for appending: -EBADF.  No locks. */
+int exchange_check_access(const struct file *file)
 {
 	const fmode_t needed = FMODE_READ | FMODE_WRITE;
 
@@ -64,7 +65,8 @@ int exchange_check_request(const struct exchange_request *request)
 	if (error)
 		return error;
 
-	error = check_access(request->file1) ?: check_access(request->file2);
+	error = exchange_check_access(request->file1) ?:
+		exchange_check_access(request->file2);
 	if (error)
 		return error;
 

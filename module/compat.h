@@ -9,8 +9,10 @@
 
 #include <linux/file.h>
 #include <linux/fs.h>
+#include <linux/fsnotify_backend.h>
 #include <linux/minmax.h>
 #include <linux/mm.h>
+#include <linux/mnt_idmapping.h>
 #include <linux/sched/signal.h>
 #include <linux/security.h>
 /* What fs.h has had before 6.3. */
@@ -118,6 +120,26 @@ static inline int compat_write_check_limits(struct file *file, loff_t pos, loff_
 /* The attributes of a file have this name since 6.17; Kbuild looks. */
 #ifndef HAVE_FILE_KATTR
 #define file_kattr	fileattr
+#endif
+
+/*
+ * Owners as the file system has them, whatever the mount makes of them: an idmap since 6.3, a
+ * user namespace before.  Kbuild looks.
+ */
+#ifdef HAVE_VFS_IDMAP
+#define compat_no_idmap		(&nop_mnt_idmap)
+#else
+#define compat_no_idmap		(&init_user_ns)
+#endif
+
+/* kernel_tmpfile_open() has this name since 6.5; Kbuild looks. */
+#ifndef HAVE_KERNEL_TMPFILE_OPEN
+#define kernel_tmpfile_open	vfs_tmpfile_open
+#endif
+
+/* For locks that are taken where inodes are evicted; newer kernels take none there. */
+#ifndef FSNOTIFY_GROUP_NOFS
+#define FSNOTIFY_GROUP_NOFS	0
 #endif
 
 #endif /* EXCHRANGE_COMPAT_H */

@@ -26,10 +26,14 @@ int exchange_start(void)
 	size_t i;
 
 	exchange_watch_start();
+	error = exchange_staged_start();
+	if (error)
+		return error;
 	for (i = 0; i < ARRAY_SIZE(backends); i++) {
 		error = backends[i]->start ? backends[i]->start() : 0;
 		if (error) {
 			stop_backends(i);
+			exchange_staged_stop();
 			return error;
 		}
 	}
@@ -39,6 +43,7 @@ int exchange_start(void)
 void exchange_stop(void)
 {
 	stop_backends(ARRAY_SIZE(backends));
+	exchange_staged_stop();
 }
 
 /* The back end for the file system of @file, or NULL.  No locks. */
@@ -109,13 +114,24 @@ int exchange_query(struct file *file, struct exchrange_query *query)
 	return backend->query(file, query);
 }
 
+/* What query() answers, or -EOPNOTSUPP where there is no back end.  May sleep. */
+int exchange_check_backend(struct file *file)
+{
+	struct exchrange_query query = { };
+	int error;
+
+	error = exchange_query(file, &query);
+	if (error)
+		return error;
+	return query.backend == EXCHRANGE_BACKEND_NONE ? -EOPNOTSUPP : 0;
+}
+
 /*
  * A descriptor for a new watch of @file, whose reference the caller holds; or what
  * query() answers, -EBADF where it is not open for reading, or -EOPNOTSUPP.  May sleep.
  */
 int exchange_watch(struct file *file)
 {
-	struct exchrange_query query = { };
 	int error;
 
 	error = exchange_check_regular(file_inode(file));
@@ -123,11 +139,5 @@ int exchange_watch(struct file *file)
 		return error;
 	if (!(file->f_mode & FMODE_READ))
 		return -EBADF;
-
-	error = exchange_query(file, &query);
-	if (error)
-		return error;
-	if (query.backend == EXCHRANGE_BACKEND_NONE)
-		return -EOPNOTSUPP;
-	return exchange_watch_open(file);
+	return exchange_check_backend(file) ?: exchange_watch_open(file);
 }

@@ -19,10 +19,20 @@ int exchange_start(void);
 void exchange_stop(void);
 int exchange_submit(struct exchange_request *request);
 int exchange_query(struct file *file, struct exchrange_query *query);
+int exchange_check_backend(struct file *file);
 int exchange_watch(struct file *file);
+
+/* stage.c */
+int exchange_stage(struct file *file, u32 flags);
+
+/* staged.c */
+int exchange_staged_start(void);
+void exchange_staged_stop(void);
+int exchange_staged_add(struct inode *inode);
 
 /* check.c */
 int exchange_check_regular(const struct inode *inode);
+int exchange_check_access(const struct file *file);
 int exchange_check_request(const struct exchange_request *request);
 int exchange_check_range(u64 offset, u64 length);
 
@@ -41,6 +51,7 @@ int exchange_drop_pages(struct address_space *mapping, loff_t start, loff_t last
 /* rights.c */
 const struct private_symbol *exchange_rights_symbol(void);
 int exchange_check_rights(const struct exchange_request *request);
+int exchange_check_write(struct file *file);
 
 /* complete.c */
 bool exchange_must_be_durable(const struct exchange_request *request);

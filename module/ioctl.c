@@ -8,6 +8,7 @@
 #include <linux/file.h>
 #include <linux/minmax.h>
 #include <linux/module.h>
+#include <linux/string.h>
 #include <linux/uaccess.h>
 
 #include "exchange.h"
@@ -17,6 +18,7 @@
 #define EXCHRANGE_COMMIT_SIZE_VER0	96
 #define EXCHRANGE_QUERY_SIZE_VER0	56
 #define EXCHRANGE_WATCH_SIZE_VER0	8
+#define EXCHRANGE_STAGE_SIZE_VER0	32
 
 #define EXCHRANGE_FLAGS	(EXCHRANGE_TO_EOF | EXCHRANGE_DSYNC | \
 			 EXCHRANGE_DRY_RUN | EXCHRANGE_FILE1_WRITTEN)
@@ -25,6 +27,7 @@ static_assert(sizeof(struct exchrange_range) == EXCHRANGE_RANGE_SIZE_VER0);
 static_assert(sizeof(struct exchrange_commit) == EXCHRANGE_COMMIT_SIZE_VER0);
 static_assert(sizeof(struct exchrange_query) == EXCHRANGE_QUERY_SIZE_VER0);
 static_assert(sizeof(struct exchrange_watch) == EXCHRANGE_WATCH_SIZE_VER0);
+static_assert(sizeof(struct exchrange_stage) == EXCHRANGE_STAGE_SIZE_VER0);
 
 /* Inlined, so that the sizes are constants. */
 static __always_inline int copy_argument(void *argument, size_t size,
@@ -193,6 +196,29 @@ static int ioctl_watch(void __user *user, size_t user_size)
 	return ret;
 }
 
+/* Returns the new descriptor. */
+static int ioctl_stage(void __user *user, size_t user_size)
+{
+	struct exchrange_stage stage;
+	struct fd file;
+	int ret;
+
+	ret = copy_argument(&stage, sizeof(stage), user, user_size,
+			    EXCHRANGE_STAGE_SIZE_VER0);
+	if (ret)
+		return ret;
+	if (stage.flags & ~EXCHRANGE_STAGE_CLONE ||
+	    memchr_inv(stage.reserved, 0, sizeof(stage.reserved)))
+		return -EINVAL;
+
+	file = fdget(stage.fd);
+	if (!fd_file(file))
+		return -EBADF;
+	ret = exchange_stage(fd_file(file), stage.flags);
+	fdput(file);
+	return ret;
+}
+
 static long exchange_ioctl(struct file *device, unsigned int cmd,
 			   unsigned long arg)
 {
@@ -213,6 +239,8 @@ static long exchange_ioctl(struct file *device, unsigned int cmd,
 		return ioctl_query(user, user_size);
 	case _IOC_NR(EXCHRANGE_IOC_WATCH):
 		return ioctl_watch(user, user_size);
+	case _IOC_NR(EXCHRANGE_IOC_STAGE):
+		return ioctl_stage(user, user_size);
 	}
 	return -ENOTTY;
 }

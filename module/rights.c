@@ -106,3 +106,19 @@ int exchange_check_rights(const struct exchange_request *request)
 	       ask_truncate(request) ?:
 	       ask_both(request, READ);
 }
+
+/*
+ * What those answer who are asked about a write of @file, at no particular place: -EPERM,
+ * -ETXTBSY, a security module's.  The caller holds no lock.
+ */
+int exchange_check_write(struct file *file)
+{
+	const struct inode *inode = file_inode(file);
+	const loff_t offset = 0;
+
+	if (IS_APPEND(inode) || IS_IMMUTABLE(inode))
+		return -EPERM;
+	if (IS_SWAPFILE(inode))
+		return -ETXTBSY;
+	return rw_verify_area(WRITE, file, &offset, 0);
+}

@@ -9,8 +9,7 @@
  * twice.  All watches of a file share one page, so each exchange writes one.
  *
  * Locks: a bucket's spin lock is inside all of a file system's, and wakes who waits with
- * it held; only one of them is held at a time.  users_lock is inside none, and none is
- * inside it.
+ * it held; only one of them is held at a time.
  *
  * Why a reader is right to trust the sequence, on CPUs that reorder, too:
  *
@@ -32,11 +31,10 @@
  * count and time are written while the sequence is odd.
  */
 #include <linux/anon_inodes.h>
-#include <linux/cred.h>
+#include <linux/err.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/hash.h>
-#include <linux/hashtable.h>
 #include <linux/ktime.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -51,6 +49,7 @@
 #include "compat.h"
 #include "exchange.h"
 #include "trace.h"
+#include "users.h"
 
 #define BUCKET_BITS	8
 
@@ -79,14 +78,7 @@ struct watched_file {
 	struct exchrange_watch_page	*page;
 };
 
-struct user_watches {
-	struct hlist_node	node;
-	kuid_t			uid;
-	unsigned int		watches;
-};
-
-static DEFINE_HASHTABLE(users, 6);
-static DEFINE_MUTEX(users_lock);	/* of the table, and of the counts */
+static struct exchange_users users = EXCHANGE_USERS(users);
 
 /*
  * One watch.  Its path keeps the inode, and the mount; a reference to the file would keep
@@ -95,66 +87,9 @@ static DEFINE_MUTEX(users_lock);	/* of the table, and of the counts */
 struct watch {
 	struct path		path;
 	struct watched_file	*watched;
-	struct user_watches	*user;
+	struct exchange_user	*user;
 	u64			seen;	/* of watched->count; under the bucket's lock */
 };
-
-/* --- users ------------------------------------------------------------------------- */
-
-/* With users_lock. */
-static struct user_watches *get_user_watches(kuid_t uid)
-{
-	struct user_watches *user;
-
-	hash_for_each_possible(users, user, node, __kuid_val(uid))
-		if (uid_eq(user->uid, uid))
-			return user;
-
-	user = kzalloc(sizeof(*user), GFP_KERNEL_ACCOUNT);
-	if (user) {
-		user->uid = uid;
-		hash_add(users, &user->node, __kuid_val(uid));
-	}
-	return user;
-}
-
-/* With users_lock. */
-static void put_user_watches(struct user_watches *user)
-{
-	if (user->watches)
-		return;
-	hash_del(&user->node);
-	kfree(user);
-}
-
-/* Counts one more for the caller: -ENOSPC where they are all taken, as of inotify's. */
-static int charge_user(struct watch *watch)
-{
-	struct user_watches *user;
-	int error = 0;
-
-	mutex_lock(&users_lock);
-	user = get_user_watches(current_uid());
-	if (!user) {
-		error = -ENOMEM;
-	} else if (user->watches >= READ_ONCE(watches_max_user)) {
-		error = -ENOSPC;
-		put_user_watches(user);
-	} else {
-		user->watches++;
-		watch->user = user;
-	}
-	mutex_unlock(&users_lock);
-	return error;
-}
-
-static void uncharge_user(struct watch *watch)
-{
-	mutex_lock(&users_lock);
-	watch->user->watches--;
-	put_user_watches(watch->user);
-	mutex_unlock(&users_lock);
-}
 
 /* --- watched files ----------------------------------------------------------------- */
 
@@ -436,7 +371,7 @@ static void watch_show_fdinfo(struct seq_file *out, struct file *file)
 static void drop_watch(struct watch *watch)
 {
 	unwatch_file(watch);
-	uncharge_user(watch);
+	exchange_uncharge_user(&users, watch->user);
 	path_put(&watch->path);
 	kfree(watch);
 }
@@ -468,9 +403,13 @@ int exchange_watch_open(struct file *file)
 
 	if (!watch)
 		return -ENOMEM;
-	ret = charge_user(watch);
-	if (ret)
+	watch->user = exchange_charge_user(&users, READ_ONCE(watches_max_user));
+	if (IS_ERR(watch->user)) {
+		ret = PTR_ERR(watch->user);
+		/* As inotify has it. */
+		ret = ret == -EUSERS ? -ENOSPC : ret;
 		goto out_free;
+	}
 	ret = watch_file(watch, file_inode(file));
 	if (ret)
 		goto out_uncharge;
@@ -484,7 +423,7 @@ int exchange_watch_open(struct file *file)
 	return ret;
 
 out_uncharge:
-	uncharge_user(watch);
+	exchange_uncharge_user(&users, watch->user);
 out_free:
 	kfree(watch);
 	return ret;

@@ -24,7 +24,7 @@
 #define FAULT	"/sys/kernel/debug/"
 #define LEAKS	"/sys/kernel/debug/kmemleak"
 
-enum call { EXCHANGE, START_COMMIT, COMMIT, QUERY, WATCH, OPEN_DEVICE };
+enum call { EXCHANGE, START_COMMIT, COMMIT, QUERY, WATCH, STAGE, OPEN_DEVICE };
 
 /* How a row's files are made beyond what their specs say. */
 #define ON_BTRFS	1	/* only there */
@@ -98,6 +98,13 @@ static const struct row {
 	  { { SHAPE_PLAIN, BLOCK }, { SHAPE_PLAIN, BLOCK } } },
 	{ "WATCH", WATCH, CHANGES_NONE,
 	  { { SHAPE_PLAIN, BLOCK }, { SHAPE_PLAIN, BLOCK } } },
+	{ "STAGE", STAGE, CHANGES_NONE,
+	  { { SHAPE_PLAIN, BLOCK }, { SHAPE_PLAIN, BLOCK } } },
+	{ "STAGE, a reflink", STAGE, CHANGES_NONE,
+	  { { SHAPE_SCATTERED, 6 * BLOCK }, { SHAPE_PLAIN, BLOCK } },
+	  { .flags = EXCHRANGE_STAGE_CLONE } },
+	{ "STAGE, compressed", STAGE, CHANGES_NONE | ON_BTRFS | COMPRESSED,
+	  { { SHAPE_PLAIN, 0 }, { SHAPE_PLAIN, 0 } } },
 	{ "open of the device", OPEN_DEVICE, CHANGES_NONE,
 	  { { SHAPE_PLAIN, BLOCK }, { SHAPE_PLAIN, BLOCK } } },
 };
@@ -242,6 +249,7 @@ struct arguments {
 	struct exchrange_commit	commit;
 	struct exchrange_query	query;
 	struct exchrange_watch	watch;
+	struct exchrange_stage	stage;
 };
 
 static void prepare(const struct row *row, const struct pair *pair,
@@ -256,6 +264,7 @@ static void prepare(const struct row *row, const struct pair *pair,
 		},
 		.query	= { .fd = pair->fd[0] },
 		.watch	= { .fd = pair->fd[0] },
+		.stage	= { .fd = pair->fd[0], .flags = row->range.flags },
 	};
 	arguments->range.file1_fd = pair->fd[0];
 	arguments->range.file2_fd = pair->fd[1];
@@ -274,9 +283,10 @@ static int open_device(void)
 	return 0;
 }
 
-static int open_watch(const struct exchrange_watch *watch)
+/* A call that returns a descriptor. */
+static int open_and_close(unsigned long request, const void *argument)
 {
-	int fd = ioctl(device, EXCHRANGE_IOC_WATCH, watch);
+	int fd = ioctl(device, request, argument);
 	int error = errno;
 
 	if (fd < 0)
@@ -298,7 +308,9 @@ static int make_call(enum call call, struct arguments *arguments)
 		return ioctl(device, EXCHRANGE_IOC_QUERY, &arguments->query) ?
 		       errno : 0;
 	case WATCH:
-		return open_watch(&arguments->watch);
+		return open_and_close(EXCHRANGE_IOC_WATCH, &arguments->watch);
+	case STAGE:
+		return open_and_close(EXCHRANGE_IOC_STAGE, &arguments->stage);
 	case OPEN_DEVICE:
 		break;
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What a save of a file costs: by `exchrange write --dsync`, by the library, by the old
+ * What a save of a file costs: by `exchrange write --dsync`, by the library both ways, by the old
  * way (a temporary file, fsync, rename, fsync of the directory) and by sponge, which makes
  * nothing durable.  By turns, each a process that reads the new contents from standard input.
  * Prints medians: the write requests, sectors and flushes that the disk gets until the
@@ -64,16 +64,27 @@ static int save_by_rename(const char *path)
 
 /* --- the library, in the same program ------------------------------------------------ */
 
-static int save_by_update(const char *path)
+static int save_by(struct exchrange_update *update, const char *path)
 {
-	struct exchrange_update *update =
-		exchrange_update_begin(exchrange_open(), path, NULL);
-
 	if (!update || copy_input(exchrange_update_fd(update)) ||
 	    exchrange_update_commit(update, EXCHRANGE_DSYNC))
 		err(1, "%s", path);
 	exchrange_update_drop(update);
 	return 0;
+}
+
+/* The staging file is made beside the file. */
+static int save_by_update(const char *path)
+{
+	return save_by(exchrange_update_begin(exchrange_open(), path, NULL), path);
+}
+
+/* It is made by the device. */
+static int save_by_device(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CREAT, 0666);
+
+	return save_by(exchrange_update_begin_fd(exchrange_open(), fd, NULL), path);
 }
 
 /* --- the measurement ----------------------------------------------------------------- */
@@ -134,6 +145,7 @@ static void measure(const char *mount, const char *name, uint64_t size)
 	char *ours[] = { "exchrange", "write", "--dsync", path, NULL };
 	char *renames[] = { "/proc/self/exe", "--rename", path, NULL };
 	char *updates[] = { "/proc/self/exe", "--update", path, NULL };
+	char *stages[] = { "/proc/self/exe", "--stage", path, NULL };
 	char *sponge[] = { "sponge", path, NULL };
 	struct {
 		const char	*name;
@@ -143,6 +155,7 @@ static void measure(const char *mount, const char *name, uint64_t size)
 	} ways[] = {
 		{ "temp, fsync, rename, fsync directory", renames },
 		{ "an update by the library, DSYNC", updates },
+		{ "the same, staged by the device", stages },
 		{ "exchrange write --dsync", ours },
 		{ "sponge (not durable)", sponge },
 	};
@@ -175,6 +188,8 @@ int main(int argc, char **argv)
 		return save_by_rename(argv[2]);
 	if (argc == 3 && !strcmp(argv[1], "--update"))
 		return save_by_update(argv[2]);
+	if (argc == 3 && !strcmp(argv[1], "--stage"))
+		return save_by_device(argv[2]);
 	if (argc < 2)
 		return 2;
 	for (mount = 1; mount < argc; mount++)

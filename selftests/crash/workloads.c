@@ -128,6 +128,15 @@ const struct workload workloads[] = {
 		.syncs	= SYNC_DSYNC | SYNC_NOTHING,
 		.saves	= true,
 	}, {
+		.name	= "an update by the library, staged by the device",
+		.word	= "stage",
+		.file1	= { SHAPE_PLAIN, 60 * KIB + 5 },
+		.file2	= { SHAPE_SCATTERED, 50 * KIB + 900 },
+		.rounds	= 8,
+		.syncs	= SYNC_DSYNC | SYNC_NOTHING,
+		.saves	= true,
+		.staged	= true,
+	}, {
 		.name	= "updates by the library that create the file",
 		.word	= "create",
 		.file1	= { SHAPE_PLAIN, 40 * KIB + 5 },
@@ -461,14 +470,16 @@ static void exchange(const struct workload *workload, const struct files *files,
 			 0);
 }
 
-static void save(const struct workload *workload, size_t number,
-		 enum sync_kind sync)
+/* By the name; or by a descriptor, for which the device makes the staging file. */
+static void save(const struct workload *workload, const struct files *files,
+		 size_t number, enum sync_kind sync)
 {
 	const struct exchrange_update_options options = {
 		.flags	= workload->creates ? EXCHRANGE_UPDATE_CREATE : 0,
 		.mode	= 0644,
 	};
-	struct exchrange_update *update =
+	struct exchrange_update *update = workload->staged ?
+		exchrange_update_begin_fd(device, files->file2, &options) :
 		exchrange_update_begin(device, path_of("file2"), &options);
 
 	assert_non_null(update);
@@ -622,7 +633,7 @@ static void work(const struct workload *workload, const struct files *files,
 		else if (workload->saves && workload->tears)
 			save_unsynced(workload, files, i);
 		else if (workload->saves)
-			save(workload, i, sync);
+			save(workload, files, i, sync);
 		else
 			exchange(workload, files, sync);
 		if (synchronize(files, sync))

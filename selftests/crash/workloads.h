@@ -34,6 +34,7 @@ struct workload {
 	bool			two_subvolumes;
 	size_t			attribute;	/* bytes of an extended attribute of file1 */
 	bool			saves;		/* file2 is saved by an update, file1 is not used */
+	bool			staged;		/* the same, by its descriptor */
 	bool			creates;	/* the same, and removed before each second time */
 	bool			grows;		/* what has a hole is longer by a page, not synced */
 	bool			tears;		/* not ours: three clones, or a file made by hand */

@@ -213,6 +213,7 @@ static unsigned int command(struct generator *generator,
 		[COMMIT]	= EXCHRANGE_IOC_COMMIT,
 		[QUERY]		= EXCHRANGE_IOC_QUERY,
 		[WATCH]		= EXCHRANGE_IOC_WATCH,
+		[STAGE]		= EXCHRANGE_IOC_STAGE,
 	};
 
 	if (!one_in(generator, 16))
@@ -240,6 +241,18 @@ static void make_watch(struct generator *generator, struct call *call,
 		good_descriptor(generator, quiet) : any_descriptor(generator);
 	call->watch.flags = any_padding(generator);
 	call->size = sizeof(call->watch);
+}
+
+static void make_stage(struct generator *generator, struct call *call,
+		       bool quiet)
+{
+	call->stage.fd = one_in(generator, 2) ?
+		good_descriptor(generator, quiet) : any_descriptor(generator);
+	call->stage.flags = one_in(generator, 2) ? EXCHRANGE_STAGE_CLONE :
+						   any_padding(generator);
+	call->stage.reserved[below(generator, COUNT(call->stage.reserved))] =
+		any_padding(generator);
+	call->size = sizeof(call->stage);
 }
 
 static void make_range_or_commit(struct generator *generator, struct call *call,
@@ -305,7 +318,7 @@ static enum request any_request(struct generator *generator)
 {
 	static const enum request requests[] = {
 		EXCHANGE, EXCHANGE, EXCHANGE, START_COMMIT, START_COMMIT,
-		COMMIT, COMMIT, QUERY, WATCH,
+		COMMIT, COMMIT, QUERY, WATCH, STAGE,
 	};
 
 	return requests[below(generator, COUNT(requests))];
@@ -330,6 +343,8 @@ void make_call(struct generator *generator, struct call *call, bool quiet)
 			make_query(generator, call, quiet);
 		else if (call->request == WATCH)
 			make_watch(generator, call, quiet);
+		else if (call->request == STAGE)
+			make_stage(generator, call, quiet);
 		else
 			make_range_or_commit(generator, call, quiet);
 		call->cmd = command(generator, call);

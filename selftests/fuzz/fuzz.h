@@ -12,7 +12,7 @@
 
 #define FOLDER		"fuzz"		/* on both file systems */
 #define MAX_WORKERS	64
-#define REQUEST_NUMBERS	5		/* ioctls that the device knows, from 0 on */
+#define REQUEST_NUMBERS	6		/* ioctls that the device knows, from 0 on */
 #define ERRNOS		134		/* EHWPOISON, the last one, is 133 */
 #define MAX_SIZE	(1024 * 1024ul)	/* bytes, of a file that is meddled with */
 #define MASTER_SIZE	(1000 * BLOCK)	/* as many extents as blocks */
@@ -23,6 +23,7 @@ enum request {
 	COMMIT,
 	QUERY,
 	WATCH,
+	STAGE,
 	UNKNOWN,	/* an ioctl that neither the device nor the VFS knows */
 	READ_WRITE_MAP,
 	GENERIC,	/* what the VFS answers for every file */
@@ -52,6 +53,7 @@ struct call {
 		struct exchrange_commit	commit;
 		struct exchrange_query	query;
 		struct exchrange_watch	watch;
+		struct exchrange_stage	stage;
 		uint8_t			bytes[sizeof(struct exchrange_commit)];
 	};
 };
@@ -127,6 +129,9 @@ bool start_meddling(const struct slot *slot);
 
 /* watches.c */
 int use_watch(struct generator *generator, int fd);
+
+/* stagings.c */
+int use_staging(struct generator *generator, int fd, bool quiet);
 
 /* worker.c; live() does not return, but exits with one of these, or 0. */
 #define REPORTED	1

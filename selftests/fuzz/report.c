@@ -27,6 +27,9 @@ static const struct {
 	[WATCH] = { "WATCH", true, false,
 		{ EFAULT, EINVAL, E2BIG, EBADF, EISDIR, EOPNOTSUPP, ENOMEM, EAGAIN,
 		  ENOSPC, EMFILE } },
+	[STAGE] = { "STAGE", true, false,
+		{ EFAULT, EINVAL, E2BIG, EBADF, EISDIR, EOPNOTSUPP, ENOMEM, EAGAIN,
+		  EPERM, ETXTBSY, EROFS, EFBIG, ENOSPC, EDQUOT, EUSERS, EMFILE } },
 	[UNKNOWN] = { "unknown ioctls", false, false, { ENOTTY } },
 	[READ_WRITE_MAP] = { "read, write, mmap", false, false,
 		{ EBADF, EINVAL, EFAULT, ENODEV, EACCES, ENOMEM, EAGAIN } },
@@ -108,6 +111,11 @@ void print_call(const struct slot *slot)
 	else if (call->request == WATCH)
 		printf("# file %d (%s), flags 0x%x\n", call->watch.fd,
 		       descriptor_name(call->watch.fd), call->watch.flags);
+	else if (call->request == STAGE)
+		printf("# file %d (%s), flags 0x%x, reserved 0x%llx 0x%llx 0x%llx\n",
+		       call->stage.fd, descriptor_name(call->stage.fd), call->stage.flags,
+		       call->stage.reserved[0], call->stage.reserved[1],
+		       call->stage.reserved[2]);
 	fflush(stdout);
 }
 
@@ -160,7 +168,7 @@ void print_counts(unsigned int workers)
 				printf(", %s %llu", name ? name : "another",
 				       (unsigned long long)sum);
 		}
-		if (request <= WATCH)
+		if (request <= STAGE)
 			print_missing(workers, request);
 		printf("\n");
 	}

@@ -165,6 +165,8 @@ static int carry_out(const struct call *call)
 	ret = ioctl(device, call->cmd, call->address);
 	if (ret >= 0 && call->request == WATCH)
 		return use_watch(&generator, ret);
+	if (ret >= 0 && call->request == STAGE)
+		return use_staging(&generator, ret, slot->quiet);
 	if (ret <= 0)
 		return ret ? errno : 0;
 	printf("# an ioctl returned %d\n", ret);

@@ -158,12 +158,35 @@ void explain_open(const char *path, int error)
 
 /* --- no back end ----------------------------------------------------------------- */
 
+/* Nothing else than the device is missing, as in containers and services. */
+static bool is_loaded(void)
+{
+	return access("/sys/module/exchrange", F_OK) == 0;
+}
+
+const char *how_to_get_the_device(int device_error)
+{
+	if (device_error == EPERM || device_error == EACCES)
+		return "'--device /dev/exchrange' lets a container open it, 'DeviceAllow=/dev/exchrange rw' a service";
+	if (is_loaded())
+		return "'--device /dev/exchrange' brings it into a container, 'PrivateDevices=no' into a service";
+	return "load it with 'modprobe exchrange', and in a container name it with '--device /dev/exchrange'";
+}
+
 /* @done: what the file cannot be then. */
 void explain_no_device(const char *path, const char *done,
 			      int device_error)
 {
-	if (device_error == ENOENT || device_error == ENXIO ||
-	    device_error == ENODEV)
+	bool missing = device_error == ENOENT || device_error == ENXIO ||
+		       device_error == ENODEV;
+
+	if (missing && is_loaded())
+		complain("%s: cannot be %s here: the module is loaded, and /dev/exchrange is not there; %s",
+			 path, done, how_to_get_the_device(device_error));
+	else if (device_error == EPERM || device_error == EACCES)
+		complain("%s: cannot be %s here: /dev/exchrange may not be opened; %s",
+			 path, done, how_to_get_the_device(device_error));
+	else if (missing)
 		complain("%s: cannot be %s without the module, and /dev/exchrange is not there; load it with 'modprobe exchrange'",
 			 path, done);
 	else

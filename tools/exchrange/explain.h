@@ -15,6 +15,7 @@ struct whereabouts {
 struct whereabouts find_whereabouts(int fd);
 void drop_whereabouts(struct whereabouts *place);
 uint64_t attributes_of(const char *path);
+const char *how_to_get_the_device(int device_error);
 void explain_no_device(const char *path, const char *done, int device_error);
 void explain_no_to_eof(const char *path, uint32_t reason);
 

@@ -255,6 +255,19 @@ static void explain_link(const char *path)
 	exchrange_drop_place(&place);
 }
 
+/* The device could do it. */
+static void explain_mounted(const struct target *target)
+{
+	const char *path = target->path;
+
+	if (target->device_error)
+		complain("%s: is mounted by itself, and cannot be saved without /dev/exchrange; %s, or mount the directory instead",
+			 path, how_to_get_the_device(target->device_error));
+	else
+		complain("%s: is mounted by itself, and no other mount shows it with its directory; the module that is loaded is too old to save it, or a security module forbids that; write it from where its directory is seen, or mount the directory instead",
+			 path);
+}
+
 /* An update failed with @error: says why, and what to do. */
 void explain_update(const struct target *target, int error)
 {
@@ -274,8 +287,7 @@ void explain_update(const struct target *target, int error)
 			complain("%s: is not on the same mount as %s; --staging takes a directory that is",
 				 target->staging, path);
 		else
-			complain("%s: is mounted by itself, and no other mount shows it with its directory; write it from where that is seen, or mount the directory instead",
-				 path);
+			explain_mounted(target);
 		break;
 	case ENOENT:
 	case ENOTDIR:
@@ -300,6 +312,10 @@ void explain_update(const struct target *target, int error)
 		break;
 	case EDQUOT:
 		complain("%s: it would exceed a quota; free some space or raise the limit",
+			 path);
+		break;
+	case EUSERS:
+		complain("%s: you have as many staging files as a user may have, in other saves that go on; /sys/module/exchrange/parameters/staging_max_user has the limit",
 			 path);
 		break;
 	case EFBIG:

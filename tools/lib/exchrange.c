@@ -179,6 +179,15 @@ int exchrange_query(int device, struct exchrange_query *query)
 	return query_without_device(query);
 }
 
+int exchrange_stage(int device, int fd, unsigned int flags)
+{
+	const struct exchrange_stage stage = { .fd = fd, .flags = flags };
+
+	if (device < 0)
+		return fail(EOPNOTSUPP);
+	return ioctl(device, EXCHRANGE_IOC_STAGE, &stage);
+}
+
 enum exchrange_route exchrange_route(int device, int fd)
 {
 	struct exchrange_query query = { .fd = fd };

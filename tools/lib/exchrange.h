@@ -74,6 +74,16 @@ int exchrange_commit(int device, const struct exchrange_commit *commit);
 int exchrange_query(int device, struct exchrange_query *query);
 
 /*
+ * A staging file for fd, by the device alone: no name, no path, no right to a directory.  The
+ * descriptor is the caller's, O_RDWR and close-on-exec.  flags: EXCHRANGE_STAGE_CLONE.
+ *
+ * fd is a regular file, open for reading and writing, and not O_APPEND.  errno: those of
+ * EXCHRANGE_IOC_STAGE, in <linux/exchrange.h>; EOPNOTSUPP where there is no device, ENOTTY
+ * where the module is too old.
+ */
+int exchrange_stage(int device, int fd, unsigned int flags);
+
+/*
  * Which way calls with this device go for the file fd.  EXCHRANGE_ROUTE_NONE
  * also where exchrange_query() fails.
  */
@@ -137,26 +147,29 @@ struct exchrange_update_options {
 /*
  * Begins an update of the file that path names.  options may be NULL: all zero.
  *
- * The staging file is made in the file's directory, which takes the right to write
- * there, or in options->staging, a directory on the same mount.  It has the file's
+ * The staging file is made in options->staging, a directory on the same mount, or else in
+ * the file's directory.  Where that cannot be done (no right to write there, a file
+ * that is mounted by itself), the device makes it, as exchrange_stage().  It has the file's
  * attributes that decide how data is stored (nodatacow, compression, realtime,
- * extent size, project) and, where the caller may give files away, its owner, so that
- * quotas are charged as for a write.  It can never get a name.  One for a file that is
- * not there is made where that will be, whatever options->staging says, and has the group,
- * the ACL and the project of every file that is made there.  A file that is mounted by
- * itself is taken through another mount that shows its directory.
+ * extent size, project) and, where the device has made it or the caller may give files away,
+ * its owner, so that quotas are charged as for a write.  It can never get a name.  One for a
+ * file that is not there is made where that will be, whatever options->staging says, and has
+ * the group, the ACL and the project of every file that is made there.  Without the device a
+ * file that is mounted by itself is taken through another mount that shows its directory.
  *
  * The file is open for writing only while exchrange_update_commit() runs: until then
- * programs can run it, and others may have leases of it.  A lease is waited for, as long
+ * programs can run it, and others may have leases of it.  Where the device makes the staging
+ * file, it is open for writing for that moment too.  A lease is waited for, as long
  * as the kernel grants it.  Descriptors of the file are opened and closed: that ends this
  * process's fcntl(2) locks on it; EXCHRANGE_UPDATE_KEEP_LOCKS has the way that does not.
  *
  * NULL and errno: those of open(2) for reading and writing, for the file and with
  * O_TMPFILE for the staging file (ETXTBSY is told by the commit); of exchrange_query() and
- * exchrange_sample(); EACCES: with _CREATE, another user has made the file, and
+ * exchrange_sample(), exchrange_stage(); EACCES: with _CREATE, another user has made the file, and
  * fs.protected_regular (proc_sys_fs(5)) forbids to write to it; EISDIR, EINVAL: not a
- * regular file, or unknown flags; EOPNOTSUPP: no back end for whole files; EXDEV: the file
- * is mounted by itself, and nothing else shows it, or options->staging is on another mount;
+ * regular file, or unknown flags; EOPNOTSUPP: no back end for whole files; EXDEV: without a
+ * device the file is mounted by itself, and nothing else shows it, or options->staging is on
+ * another mount;
  * EBUSY: it is not as options->sample says.
  */
 struct exchrange_update *
@@ -165,8 +178,9 @@ exchrange_update_begin(int device, const char *path,
 
 /*
  * The same for a file that is open for reading and writing, and not O_APPEND (EBADF).
- * fd stays the caller's.  The commit does not look at names.  ENOENT where the file
- * has no name any more, or /proc is not there to tell it, and options->staging is NULL.
+ * fd stays the caller's.  The commit does not look at names.  Unless options->staging is
+ * given, the device makes the staging file where it can; else it is made in the file's directory:
+ * ENOENT where the file has no name any more, or /proc is not there to tell it.
  * What a dry run of the commit answers is told here.
  */
 struct exchrange_update *

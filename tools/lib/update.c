@@ -36,6 +36,7 @@ struct exchrange_update {
 	bool			created;	/* the staging file is the file now */
 	bool			can_be_named;	/* the staging file */
 	bool			elsewhere;	/* place is not what was named, but has that file */
+	bool			by_device;	/* makes staging files, without a directory */
 	int			file;		/* begun by a descriptor: open for writing */
 	int			pin;		/* the file, O_PATH; -1: there is none */
 	int			home;		/* directory for staging files; -1: place.dir */
@@ -178,22 +179,36 @@ static int check_mount(const struct exchrange_update *update, int file)
 	       0 : fail(EXDEV);
 }
 
+/*
+ * -1 and errno where there is none.  A directory that was named may be on another mount that
+ * shows the file too.
+ */
 static int find_home(struct exchrange_update *update, int *reader,
 		     const char *directory)
 {
 	if (directory && open_home(update, directory))
 		return -1;
-	if (*reader < 0 || (directory && check_mount(update, update->pin) == 0))
+	if (update->place.follow && !directory)
+		return find_home_by_fd(update, *reader);
+	if (check_mount(update, update->pin) == 0)
 		return 0;
-	if (update->place.follow && !directory) {
-		if (find_home_by_fd(update, *reader) == 0)
-			return 0;
-		if (errno != EXDEV)
-			return -1;
-	} else if (check_mount(update, update->pin) == 0) {
-		return 0;
-	}
+	if (!directory)
+		return -1;
 	return go_elsewhere(update, reader) ? -1 : check_mount(update, update->pin);
+}
+
+/* What the device may help with. */
+static bool is_of_a_directory(int error)
+{
+	return error == EXDEV || error == EACCES || error == EPERM || error == EROFS ||
+	       error == ENOENT || error == EOPNOTSUPP;
+}
+
+/* Where it is too old, or somebody has forbidden it. */
+static bool is_of_the_device(int error)
+{
+	return error == ENOTTY || error == EOPNOTSUPP || error == EACCES || error == EPERM ||
+	       error == EXDEV;
 }
 
 /* The same for a file that was given; one elsewhere takes its place. */
@@ -269,17 +284,75 @@ static int take_sample(struct exchrange_update *update, int fd,
 	return 0;
 }
 
-/* @fd is of the file, open for reading; -1 where it is not there. */
-static int stage(struct exchrange_update *update, int fd)
+/* @file is open for reading and writing. */
+static int stage_by_device(struct exchrange_update *update, int file)
 {
-	update->can_be_named = fd < 0;
-	update->staging = fd < 0 ?
-		exchrange_stage_for_name(update->place.dir, update->mode) :
-		exchrange_stage_for_file(home_of(update), fd);
-	if (update->staging < 0)
+	update->staging = exchrange_stage(update->device, file, 0);
+	update->by_device = update->staging >= 0;
+	return update->by_device ? 0 : -1;
+}
+
+/* The file that is pinned. */
+static int stage_pinned_by_device(struct exchrange_update *update)
+{
+	int file, ret;
+
+	if (update->device < 0)
+		return fail(EOPNOTSUPP);
+	file = open_pinned(update, update->pin, O_RDWR);
+	if (file < 0)
+		return fail(errno ? errno : ENOENT);
+	ret = stage_by_device(update, file);
+	exchrange_close(file);
+	return ret;
+}
+
+static int stage_at_home(struct exchrange_update *update, int reader)
+{
+	update->staging = exchrange_stage_for_file(home_of(update), reader);
+	return update->staging < 0 ? -1 : 0;
+}
+
+/*
+ * *@reader is of the file, open for reading: in its directory, so that the file need not be
+ * opened for writing; else by the device; else where another mount shows it.
+ */
+static int stage_for_reader(struct exchrange_update *update, int *reader,
+			    const char *directory)
+{
+	int error;
+
+	if (find_home(update, reader, directory) == 0 &&
+	    stage_at_home(update, *reader) == 0)
+		return 0;
+	error = errno;
+	if (directory || !is_of_a_directory(error))
 		return -1;
+	if (stage_pinned_by_device(update) == 0)
+		return 0;
+	if (!is_of_the_device(errno))
+		return -1;
+	if (error != EXDEV)
+		return fail(error);
+	return go_elsewhere(update, reader) || check_mount(update, update->pin) ||
+	       stage_at_home(update, *reader) ? -1 : 0;
+}
+
+/* @fd is of the file; -1 where it is not there. */
+static int clone(struct exchrange_update *update, int fd)
+{
 	return fd >= 0 && update->flags & EXCHRANGE_UPDATE_CLONE ?
 	       exchrange_copy(fd, update->staging) : 0;
+}
+
+/* A directory that was named is for a file that comes meanwhile. */
+static int stage_for_name(struct exchrange_update *update, const char *directory)
+{
+	if (directory && open_home(update, directory))
+		return -1;
+	update->can_be_named = true;
+	update->staging = exchrange_stage_for_name(update->place.dir, update->mode);
+	return update->staging < 0 ? -1 : 0;
 }
 
 static const struct exchrange_update_options nothing;
@@ -295,11 +368,25 @@ static int begin_by_path(struct exchrange_update *update, const char *path,
 		ret = exchrange_check_writable(reader) || check_planted(update, update->pin) ||
 		      check_back_end(update->device, reader);
 	if (ret == 0)
-		ret = find_home(update, &reader, options->staging) ||
-		      take_sample(update, reader, options->sample) ||
-		      stage(update, reader);
+		ret = take_sample(update, reader, options->sample) ||
+		      (reader < 0 ? stage_for_name(update, options->staging) :
+		       stage_for_reader(update, &reader, options->staging)) ||
+		      clone(update, reader);
 	exchrange_close(reader);
 	return ret;
+}
+
+/* In a directory where one was named, or where the device does not do it. */
+static int stage_open_file(struct exchrange_update *update, const char *directory)
+{
+	if (!directory) {
+		if (stage_by_device(update, update->file) == 0)
+			return 0;
+		if (!is_of_the_device(errno) && errno != EUSERS)
+			return -1;
+	}
+	return find_home_of_fd(update, directory) ||
+	       stage_at_home(update, update->file) ? -1 : 0;
 }
 
 /* The dry run tells what cannot be committed; a change since, the commit. */
@@ -317,9 +404,9 @@ static int begin_by_fd(struct exchrange_update *update, int fd,
 	if (update->file < 0)
 		return -1;
 	if (check_back_end(update->device, fd) ||
-	    find_home_of_fd(update, options->staging) ||
+	    stage_open_file(update, options->staging) ||
 	    take_sample(update, update->file, options->sample) ||
-	    stage(update, update->file))
+	    clone(update, update->file))
 		return -1;
 	/* Without the sample: that a file changes is nothing wrong yet. */
 	flags = update->flags;
@@ -417,11 +504,14 @@ void exchrange_update_drop(struct exchrange_update *update)
 static int stage_again(struct exchrange_update *update, int file)
 {
 	off_t position = lseek(update->staging, 0, SEEK_CUR);
-	int staging = file < 0 ?
-		exchrange_stage_for_name(update->place.dir, update->mode) :
-		exchrange_stage_for_file(home_of(update), file);
-	int ret;
+	int staging, ret;
 
+	if (file < 0)
+		staging = exchrange_stage_for_name(update->place.dir, update->mode);
+	else if (update->by_device)
+		staging = exchrange_stage(update->device, file, 0);
+	else
+		staging = exchrange_stage_for_file(home_of(update), file);
 	if (staging < 0)
 		return -1;
 	ret = exchrange_copy(update->staging, staging) ||
@@ -471,7 +561,7 @@ static int create(struct exchrange_update *update, __u64 flags)
 static int adopt(struct exchrange_update *update, int file)
 {
 	if (check_planted(update, file) || check_back_end(update->device, file) ||
-	    check_mount(update, file))
+	    (!update->by_device && check_mount(update, file)))
 		return -1;
 	return stage_again(update, file);
 }

@@ -153,6 +153,28 @@ struct exchrange_watch_page {
 	__u64	reserved[5];	/* zero */
 };
 
+/* exchrange_stage.flags: it begins as a reflink of the file, not empty */
+#define EXCHRANGE_STAGE_CLONE	_BITUL(0)
+
+/*
+ * EXCHRANGE_IOC_STAGE: returns a new descriptor, O_RDWR and close-on-exec, of a staging file for
+ * fd's: one to be exchanged with it.  It has no name and can never get one, is on fd's mount, and
+ * has the file's owner, group, project and all that decides how data is stored; its mode
+ * is 0600, less the umask.  It takes no right to any directory.
+ *
+ * fd is open for reading and writing, and not O_APPEND, of a regular file with a back end.
+ * EBADF, EISDIR, EINVAL, EOPNOTSUPP, EPERM, ETXTBSY as for an exchange, and what security modules
+ * answer to a write of the file, and to opening the staging file (EACCES); EXDEV where nothing
+ * is known of the directories of the file's subvolume; EUSERS where the user has as many staging
+ * files as the module's staging_max_user; EROFS, ENOSPC, EDQUOT, EMFILE, ENFILE, ENOMEM; with
+ * EXCHRANGE_STAGE_CLONE those of ioctl_ficlone(2), EOPNOTSUPP where blocks cannot be shared.
+ */
+struct exchrange_stage {
+	__s32	fd;
+	__u32	flags;		/* EXCHRANGE_STAGE_* */
+	__u64	reserved[3];	/* must be zero */
+};
+
 #define EXCHRANGE_IOC_MAGIC	'x'
 
 #define EXCHRANGE_IOC_EXCHANGE \
@@ -165,5 +187,7 @@ struct exchrange_watch_page {
 	_IOWR(EXCHRANGE_IOC_MAGIC, 3, struct exchrange_query)
 #define EXCHRANGE_IOC_WATCH \
 	_IOW(EXCHRANGE_IOC_MAGIC, 4, struct exchrange_watch)
+#define EXCHRANGE_IOC_STAGE \
+	_IOW(EXCHRANGE_IOC_MAGIC, 5, struct exchrange_stage)
 
 #endif /* _UAPI_LINUX_EXCHRANGE_H */
