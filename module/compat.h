@@ -16,17 +16,17 @@
 #include <linux/sched/signal.h>
 #include <linux/security.h>
 /* What fs.h has had before 6.3. */
-#if __has_include("linux/filelock.h")
+#ifdef HAVE_FILELOCK_H
 #include <linux/filelock.h>
 #endif
 /* Batches of folios: the header's name in 7.3, and in older ones. */
-#if __has_include("linux/folio_batch.h")
+#ifdef HAVE_FOLIO_BATCH_H
 #include <linux/folio_batch.h>
 #else
 #include <linux/pagevec.h>
 #endif
 /* hex2bin() moved here, and kernel.h includes it no more since 7.2. */
-#if __has_include("linux/hex.h")
+#ifdef HAVE_HEX_H
 #include <linux/hex.h>
 #endif
 
