@@ -2,33 +2,37 @@
 /*
  * What one transaction on XFS leaves for afterwards has the room that it needs, and takes it
  * from nobody: reverse mappings of shared extents, which intents update after the commit, in
- * allocation groups (AGs) that are full.  And what one call may do is bounded for ordinary
- * users.
+ * allocation groups (AGs) that are full.  What one call may do is bounded for ordinary
+ * users, and nothing is done for a caller who is killed before it has begun.
  */
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "common.h"
 
 /* Small AGs, whose reverse mapping trees cannot grow by much. */
-#define MKFS_SMALL_AGS	"mkfs.xfs -q -f $XFS_PLAIN -m rmapbt=1,reflink=1 -d size=400m,agcount=4"
+#define MKFS_SMALL_AGS	"mkfs.xfs -q -f --unsupported $XFS_PLAIN -m rmapbt=1,reflink=1 -d size=400m,agcount=20"
 
-#define TEETH		2000u
+#define TEETH		600u
 #define CLONES		10u
 
 /*
  * Extents of TEETH * 2 blocks, each of which an exchange with a comb makes into as many, and
  * of which each clone has a reverse mapping of its own: more than XFS keeps room for in their
- * AG.  The combs are in another one.
+ * AG.  The combs are in others.
  */
 struct shared {
-	int	comb[CLONES], clone[CLONES];
+	int		comb[CLONES], clone[CLONES];
+	uint64_t	ag;	/* of the clones */
 };
 
 static struct exchrange_range range_of(const struct shared *shared, unsigned int i)
@@ -46,13 +50,16 @@ static struct shared make_shared(void)
 	const struct file_spec spec = { SHAPE_PLAIN, 2ull * TEETH * BLOCK };
 	struct shared shared;
 	char name[16], clone[16];
+	uint64_t ag_bytes;
 	unsigned int i;
 
-	assert_int_equal(mkdir(path_of("combs"), 0777), 0);
+	/* XFS puts each directory into the next AG, and files with it. */
 	assert_int_equal(mkdir(path_of("clones"), 0777), 0);
 	close(make_file("clones/origin", spec, 1));
 	for (i = 0; i < CLONES; i++) {
-		snprintf(name, sizeof(name), "combs/%u", i);
+		snprintf(name, sizeof(name), "comb%u", i);
+		assert_int_equal(mkdir(path_of(name), 0777), 0);
+		strcat(name, "/file");
 		snprintf(clone, sizeof(clone), "clones/%u", i);
 		shared.comb[i] = make_comb(name, TEETH, 'a' + i);
 		assert_int_equal(run("cp --reflink=always %s %s", path_of("clones/origin"),
@@ -60,9 +67,12 @@ static struct shared make_shared(void)
 		shared.clone[i] = open_path(path_of(clone), O_RDWR);
 	}
 	assert_int_equal(run("sync -f " SCRATCH), 0);
-	for (i = 0; i < CLONES; i++)
-		assert_true(disk_place_of(shared.comb[i]) / bytes_of_ag() !=
-			    disk_place_of(shared.clone[i]) / bytes_of_ag());
+	ag_bytes = bytes_of_ag();
+	shared.ag = disk_place_of(shared.clone[0]) / ag_bytes;
+	for (i = 0; i < CLONES; i++) {
+		assert_true(disk_place_of(shared.clone[i]) / ag_bytes == shared.ag);
+		assert_true(disk_place_of(shared.comb[i]) / ag_bytes != shared.ag);
+	}
 	return shared;
 }
 
@@ -95,11 +105,11 @@ static bool take_of_ag(unsigned int number, uint64_t size, uint64_t ag, uint64_t
 /* All that XFS gives of the AG that the clones are in; the maps can grow in others. */
 static void fill_ag(const struct shared *shared)
 {
-	uint64_t ag_bytes = bytes_of_ag(), ag = disk_place_of(shared->clone[0]) / ag_bytes, size;
+	uint64_t ag_bytes = bytes_of_ag(), size;
 	unsigned int number = 0;
 
 	for (size = 16 << 20; size >= BLOCK; size /= 4)
-		while (take_of_ag(number, size, ag, ag_bytes))
+		while (take_of_ag(number, size, shared->ag, ag_bytes))
 			number++;
 	assert_true(number > 0);
 	assert_int_equal(run("sync -f " SCRATCH), 0);
@@ -234,17 +244,16 @@ static void keep_taking(void)
 
 static void exchange_to_the_end(const struct shared *shared, unsigned int first)
 {
-	unsigned int i, round;
+	unsigned int i;
 	int error;
 
-	for (round = 0; round < 3; round++)
-		for (i = first; i < CLONES; i += 2) {
-			struct exchrange_range range = range_of(shared, i);
+	for (i = first; i < CLONES; i += 2) {
+		struct exchrange_range range = range_of(shared, i);
 
-			error = device_exchange(&range);
-			if (error && error != ENOSPC)
-				_exit(1);
-		}
+		error = device_exchange(&range);
+		if (error && error != ENOSPC)
+			_exit(1);
+	}
 	_exit(0);
 }
 
@@ -274,6 +283,112 @@ static void test_room_beside_others(void **state)
 	kill(child[2], SIGKILL);
 	waitpid(child[2], &status, 0);
 	end_shared(&shared);
+	assert_alive();
+	leave_scratch();
+}
+
+#define RACERS	8u
+#define FEW_WINNERS	3u
+#define FEW_TEETH	40u
+
+/* A map that grows by a block. */
+static struct exchrange_range make_racer(unsigned int i)
+{
+	const struct file_spec plain = { SHAPE_PLAIN, 2ull * FEW_TEETH * BLOCK };
+	char name[16];
+	struct exchrange_range range = {
+		.length	= 2ull * FEW_TEETH * BLOCK,
+		.flags	= EXCHRANGE_FILE1_WRITTEN,
+	};
+
+	snprintf(name, sizeof(name), "comb%u", i);
+	range.file1_fd = make_comb(name, FEW_TEETH, 'a');
+	snprintf(name, sizeof(name), "plain%u", i);
+	range.file2_fd = make_file(name, plain, 1);
+	return range;
+}
+
+/* Gives one block after the other of @fd back, until there are as many as an exchange needs. */
+static void leave_space_for_one(int fd, uint64_t *left, const struct exchrange_range *range)
+{
+	struct exchrange_range dry = *range;
+	int error;
+
+	dry.flags |= EXCHRANGE_DRY_RUN;
+	while ((error = device_exchange(&dry)) == ENOSPC) {
+		assert_true(*left > 0);
+		*left -= BLOCK;
+		assert_int_equal(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+					   *left, BLOCK), 0);
+	}
+	assert_int_equal(error, 0);
+}
+
+/* All that are left, at the same moment; how many had success.  Those go to the end. */
+static unsigned int race(struct exchrange_range *range, unsigned int count)
+{
+	int gate[2], status, i;
+	unsigned int done = 0;
+	pid_t child[RACERS];
+	char byte;
+
+	assert_int_equal(pipe(gate), 0);
+	for (i = 0; i < (int)count; i++) {
+		child[i] = fork();
+		if (child[i])
+			continue;
+		close(gate[1]);
+		/* Until nobody can write any more. */
+		_exit(read(gate[0], &byte, 1) ? 1 : device_exchange(&range[i]));
+	}
+	close(gate[0]);
+	close(gate[1]);
+	for (i = count - 1; i >= 0; i--) {
+		assert_int_equal(waitpid(child[i], &status, 0), child[i]);
+		assert_true(status == 0 || WEXITSTATUS(status) == ENOSPC);
+		if (status == 0) {
+			struct exchrange_range last = range[count - ++done];
+
+			range[count - done] = range[i];
+			range[i] = last;
+		}
+	}
+	return done;
+}
+
+/*
+ * Where one AG has space for the map of one more, one of many gets it, or a few, as what is in
+ * the AGFL comes free; no other is harmed.
+ */
+static void test_race_for_the_last_space(void **state)
+{
+	struct exchrange_range range[RACERS];
+	unsigned int i, count, done;
+	uint64_t left = 1 << 20;
+	uint8_t byte;
+	int spare;
+
+	(void)state;
+	enter_scratch(MKFS_SMALL_AGS, "defaults");
+	for (i = 0; i < RACERS; i++)
+		range[i] = make_racer(i);
+	spare = open_path(path_of("spare"), O_RDWR | O_CREAT);
+	assert_int_equal(fallocate(spare, 0, 0, left), 0);
+	take_rest_of_scratch();
+	for (count = RACERS; count > FEW_WINNERS; count -= done) {
+		leave_space_for_one(spare, &left, &range[0]);
+		done = race(range, count);
+		print_message("# %u of %u had room\n", done, count);
+		assert_in_range(done, 1, FEW_WINNERS);
+	}
+	for (i = 0; i < RACERS; i++) {
+		assert_int_equal(pread(range[i].file2_fd, &byte, 1, 0), 1);
+		assert_int_equal(byte == 'a', i >= count);
+		close(range[i].file1_fd);
+		close(range[i].file2_fd);
+	}
+	close(spare);
+	assert_int_equal(unlink(path_of("rest")), 0);
 	assert_alive();
 	leave_scratch();
 }
@@ -316,13 +431,138 @@ static void test_limit_of_users(void **state)
 	close(range.file2_fd);
 }
 
+/* Waits until a child is blocked in an ioctl. */
+static bool is_in_ioctl(pid_t pid)
+{
+	char path[32], line[128];
+	int tries, number;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/syscall", pid);
+	for (tries = 0; tries < 3000; tries++) {
+		usleep(10000);
+		file = fopen(path, "r");
+		number = -1;
+		if (file && fgets(line, sizeof(line), file))
+			sscanf(line, "%d", &number);
+		if (file)
+			fclose(file);
+		if (number == SYS_ioctl)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Kills a caller of an exchange @ms after it has begun, in milliseconds; for 0 when it is about
+ * to.  It begins when the file system thaws.
+ */
+static void exchange_and_kill(const struct exchrange_range *range, unsigned int ms)
+{
+	int fd = open_path(mount_point, O_RDONLY), frozen, thawed, status;
+	bool blocked;
+	pid_t pid;
+
+	frozen = ioctl(fd, FIFREEZE, 0);
+	pid = fork();
+	if (!pid)
+		_exit(device_exchange(range));
+	blocked = is_in_ioctl(pid);
+	if (!ms)
+		kill(pid, SIGKILL);
+	thawed = ioctl(fd, FITHAW, 0);
+	if (ms) {
+		usleep(ms * 1000);
+		kill(pid, SIGKILL);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(frozen == 0 && thawed == 0 && blocked);
+	assert_true(WIFSIGNALED(status) || (ms && status == 0));
+	close(fd);
+}
+
+/* Before the first change a caller that is killed ends: each way to exchange looks. */
+static void test_killed_callers_change_nothing(void **state)
+{
+	static const struct exchrange_range ranges[] = {
+		{ .flags = EXCHRANGE_TO_EOF },			/* data forks */
+		{ .length = 50 * BLOCK },			/* pieces */
+		{ .length = 200 * BLOCK, .flags = EXCHRANGE_FILE1_WRITTEN },
+	};
+	int fd[2] = { make_comb("file1", 100, 'a'), make_comb("file2", 100, 'b') };
+	struct picture before[2] = { take_picture(fd[0]), take_picture(fd[1]) };
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < COUNT(ranges); i++) {
+		struct exchrange_range range = ranges[i];
+
+		range.file1_fd = fd[0];
+		range.file2_fd = fd[1];
+		exchange_and_kill(&range, 0);
+		assert_unchanged(&before[0], fd[0]);
+		assert_unchanged(&before[1], fd[1]);
+	}
+	for (i = 0; i < 2; i++) {
+		drop_picture(&before[i]);
+		close(fd[i]);
+	}
+}
+
+/* Whether a comb's teeth are all of @seed; if not, none is. */
+static bool has_teeth(int fd, unsigned int teeth, uint8_t seed)
+{
+	unsigned int i, found = 0;
+	uint8_t bytes[BLOCK];
+
+	for (i = 0; i < teeth; i++) {
+		assert_int_equal(pread(fd, bytes, BLOCK, 2ull * i * BLOCK), BLOCK);
+		assert_memory_equal(bytes, bytes + 1, BLOCK - 1);
+		found += bytes[0] == seed;
+	}
+	assert_true(found == 0 || found == teeth);
+	return found;
+}
+
+/* Whenever a caller of a large exchange is killed, all of it is done, or nothing. */
+static void test_killed_in_the_middle(void **state)
+{
+	static const unsigned int delays[] = { 0, 10, 40, 100, 250, 500, 1000, 2000 };
+	const unsigned int teeth = 500 + 4000 / test_share();
+	struct exchrange_range range = {
+		.file1_fd	= make_comb("file1", teeth, 'a'),
+		.file2_fd	= make_comb("file2", teeth, 'b'),
+		.length		= (2ull * teeth - 1) * BLOCK,
+	};
+	unsigned int i, unchanged = 0;
+	uint8_t seed = 'a';
+
+	(void)state;
+	for (i = 0; i < COUNT(delays); i++) {
+		exchange_and_kill(&range, delays[i]);
+		if (has_teeth(range.file1_fd, teeth, seed))
+			unchanged++;
+		else
+			seed ^= 'a' ^ 'b';
+		assert_true(has_teeth(range.file1_fd, teeth, seed));
+		assert_true(has_teeth(range.file2_fd, teeth, seed ^ 'a' ^ 'b'));
+	}
+	print_message("# %u of %zu ended before their first change\n", unchanged, COUNT(delays));
+	assert_true(unchanged > 0);
+	close(range.file1_fd);
+	close(range.file2_fd);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_shared_extents_in_full_ags),
 		cmocka_unit_test(test_room_is_given_back),
 		cmocka_unit_test(test_room_beside_others),
+		cmocka_unit_test(test_race_for_the_last_space),
 		cmocka_unit_test(test_limit_of_users),
+		cmocka_unit_test(test_killed_callers_change_nothing),
+		cmocka_unit_test(test_killed_in_the_middle),
 	};
 
 	start(argc, argv);

@@ -324,20 +324,6 @@ static int take(const char *name, uint64_t size, uint64_t ag_bytes)
 	return ag;
 }
 
-/* What XFS keeps for itself, too. */
-static void take_rest(void)
-{
-	int fd = open_path(path_of("rest"), O_RDWR | O_CREAT);
-	uint64_t end = 0, step;
-
-	assert_int_equal(run("xfs_io -x -c 'resblks 1' " SCRATCH " >/dev/null"), 0);
-	for (step = CHUNK / 2; step >= BLOCK; step /= 2)
-		while (fallocate(fd, 0, end, step) == 0)
-			end += step;
-	assert_int_equal(fsync(fd), 0);
-	close(fd);
-}
-
 /* All but two chunks of AG @free. */
 static void fill_but(int free)
 {
@@ -352,7 +338,7 @@ static void fill_but(int free)
 		if (ag == free && count < COUNT(there))
 			there[count++] = i;
 	}
-	take_rest();
+	take_rest_of_scratch();
 	assert_int_equal(count, COUNT(there));
 	for (i = 0; i < COUNT(there); i++) {
 		snprintf(name, sizeof(name), "fill%u", there[i]);
@@ -421,7 +407,7 @@ static void leave_little_space(void)
 		ags[take(name, 16 * BLOCK, ag_bytes)] = true;
 	}
 	assert_true(ags[0] && ags[1] && ags[2] && ags[3]);
-	take_rest();
+	take_rest_of_scratch();
 	assert_int_equal(run("rm " SCRATCH "/little*/file && sync -f " SCRATCH), 0);
 }
 

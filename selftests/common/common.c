@@ -325,6 +325,19 @@ uint64_t disk_place_of(int fd)
 	return query.extent.fe_physical;
 }
 
+void take_rest_of_scratch(void)
+{
+	int fd = open_path(path_of("rest"), O_RDWR | O_CREAT);
+	uint64_t end = 0, step;
+
+	assert_int_equal(run("xfs_io -x -c 'resblks 1' " SCRATCH " >/dev/null"), 0);
+	for (step = 8 << 20; step >= BLOCK; step /= 2)
+		while (fallocate(fd, 0, end, step) == 0)
+			end += step;
+	assert_int_equal(fsync(fd), 0);
+	close(fd);
+}
+
 uint64_t bytes_of_ag(void)
 {
 	struct outcome outcome = run_and_keep("xfs_info %s | sed -n 's/.* agsize=\\([0-9]*\\) .*/\\1/p'",

@@ -121,6 +121,8 @@ int make_comb(const char *name, unsigned int teeth, unsigned int seed);
 uint64_t disk_place_of(int fd);
 /* On XFS with blocks of BLOCK. */
 uint64_t bytes_of_ag(void);
+/* All the space of an XFS on SCRATCH, in a file "rest"; what XFS keeps for itself, too. */
+void take_rest_of_scratch(void);
 int open_path(const char *path, int flags);
 unsigned int count_extents(int fd);
 
