@@ -58,7 +58,7 @@ static void unlock_two_mmap(struct btrfs_inode *inode1,
 /* Balance may have moved what the ranges have: see balance.c. */
 static void help_balance(const struct btrfs_exchange *exchange)
 {
-	const struct file_range *range = exchange->range;
+	const struct inode_range *range = exchange->range;
 	int i;
 
 	if (exchange->request->flags & EXCHRANGE_DRY_RUN)
@@ -103,7 +103,7 @@ static void unlock_contents(const struct btrfs_exchange *exchange)
 static void lock_extents(const struct btrfs_exchange *exchange,
 			 struct extent_state *cached[2])
 {
-	const struct file_range *range = exchange->range;
+	const struct inode_range *range = exchange->range;
 	int i, first = range[0].inode < range[1].inode ||
 		       (is_one_file(exchange) && range[1].start < range[0].start);
 
@@ -119,7 +119,7 @@ static void lock_extents(const struct btrfs_exchange *exchange,
 static void unlock_extents(const struct btrfs_exchange *exchange,
 			   struct extent_state *cached[2])
 {
-	const struct file_range *range = exchange->range;
+	const struct inode_range *range = exchange->range;
 	int i;
 
 	for (i = 0; i < 2; i++)

@@ -54,7 +54,7 @@ out:
  */
 void update_moved_extents(struct btrfs_inode *inode, u64 start, u64 end)
 {
-	const struct file_range range = { .inode = inode };
+	const struct inode_range range = { .inode = inode };
 	struct extent_walk walk = {
 		.range	= &range,
 		.start	= start,

@@ -11,7 +11,7 @@
 /* Index 0 is file1's, 1 is file2's. */
 struct btrfs_exchange {
 	struct exchange_request	*request;
-	struct file_range	range[2];
+	struct inode_range	range[2];
 	u64			new_size[2];	/* bytes; the old one without TO_EOF */
 
 	/* Why an attempt was -EBUSY, which the next one may not be. */

@@ -41,7 +41,7 @@ static u32 item_size(const struct extent_list *list, u32 i)
 
 /* As many of @list from @first on as go into a leaf at once. */
 static void fill_batch(struct item_batch *batch, struct btrfs_item_batch *items,
-		       const struct file_range *target,
+		       const struct inode_range *target,
 		       const struct extent_list *list, u32 first, u32 end)
 {
 	u32 room = btrfs_leaf_data_size(target->inode->root->fs_info);
@@ -96,7 +96,7 @@ static void write_items(struct btrfs_trans_handle *trans,
  * before.  The caller aborts after an error.
  */
 int insert_extents(struct btrfs_trans_handle *trans,
-		   struct extent_writer *writer, const struct file_range *target,
+		   struct extent_writer *writer, const struct inode_range *target,
 		   const struct extent_list *list, u32 first, u32 end)
 {
 	struct btrfs_item_batch items;
@@ -121,9 +121,9 @@ int insert_extents(struct btrfs_trans_handle *trans,
  * start.  The caller aborts after an error.
  */
 int fill_holes(struct btrfs_trans_handle *trans, struct extent_writer *writer,
-	       const struct file_range *target, u64 from, u64 to)
+	       const struct inode_range *target, u64 from, u64 to)
 {
-	const struct file_range range = {
+	const struct inode_range range = {
 		.inode	= target->inode,
 		.start	= target->start,
 	};

@@ -53,7 +53,7 @@ static int count_extent(const struct extent_walk *walk, const struct file_extent
  * @count->limit.  -E2BIG, -EINTR for a caller that is being killed, or an error of btrfs's
  * own.
  */
-int count_extents(const struct file_range *range, u64 from, u64 to,
+int count_extents(const struct inode_range *range, u64 from, u64 to,
 		  struct extent_count *count)
 {
 	struct extent_walk walk = {
@@ -116,7 +116,7 @@ static int keep_extent(const struct extent_walk *walk, const struct file_extent 
  * contents: the caller can still end the transaction without an abort.
  */
 int collect_extents(struct btrfs_trans_handle *trans,
-		    const struct file_range *range, u64 from, u64 to,
+		    const struct inode_range *range, u64 from, u64 to,
 		    struct extent_list *list)
 {
 	struct extent_walk walk = {

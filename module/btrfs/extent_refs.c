@@ -14,7 +14,7 @@ static bool has_disk_extent(const struct file_extent *extent)
 }
 
 static void init_extent_ref(struct btrfs_ref *ref,
-			    const struct file_range *target,
+			    const struct inode_range *target,
 			    const struct file_extent *extent, int action)
 {
 	btrfs_fill_data_ref(ref, action,
@@ -28,7 +28,7 @@ static void init_extent_ref(struct btrfs_ref *ref,
 
 /* Takes the references of the extents @first to @end - 1 back, or aborts. */
 void undo_extent_refs(struct btrfs_trans_handle *trans,
-		      const struct file_range *target,
+		      const struct inode_range *target,
 		      const struct extent_list *list, u32 first, u32 end)
 {
 	struct btrfs_ref ref;
@@ -47,7 +47,7 @@ void undo_extent_refs(struct btrfs_trans_handle *trans,
 }
 
 static int add_extent_ref(struct btrfs_trans_handle *trans,
-			  const struct file_range *target,
+			  const struct inode_range *target,
 			  const struct file_extent *extent)
 {
 	struct btrfs_ref ref;
@@ -65,7 +65,7 @@ static int add_extent_ref(struct btrfs_trans_handle *trans,
  * caller that is being killed.
  */
 int add_extent_refs(struct btrfs_trans_handle *trans,
-		    const struct file_range *target,
+		    const struct inode_range *target,
 		    const struct extent_list *list, u32 first, u32 end,
 		    bool killable)
 {

@@ -11,7 +11,7 @@
 #include "extents.h"
 
 struct extent_walk {
-	const struct file_range		*range;
+	const struct inode_range		*range;
 	u64				start;	/* bytes in the file */
 	u64				end;
 	struct btrfs_trans_handle	*trans;	/* makes leaves writable, or NULL */

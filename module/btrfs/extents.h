@@ -45,7 +45,7 @@ struct extent_count {
 };
 
 /* One range of a file.  Bytes, multiples of the sector size. */
-struct file_range {
+struct inode_range {
 	struct btrfs_inode	*inode;
 	u64			start;
 	u64			length;
@@ -59,32 +59,32 @@ struct extent_writer {
 };
 
 /* extent_list.c */
-int count_extents(const struct file_range *range, u64 from, u64 to,
+int count_extents(const struct inode_range *range, u64 from, u64 to,
 		  struct extent_count *count);
 int alloc_extent_list(struct extent_list *list, const struct extent_count *count,
 		      const struct btrfs_fs_info *fs_info);
 void free_extent_list(struct extent_list *list);
 int collect_extents(struct btrfs_trans_handle *trans,
-		    const struct file_range *range, u64 from, u64 to,
+		    const struct inode_range *range, u64 from, u64 to,
 		    struct extent_list *list);
 
 /* extent_refs.c */
 int add_extent_refs(struct btrfs_trans_handle *trans,
-		    const struct file_range *target,
+		    const struct inode_range *target,
 		    const struct extent_list *list, u32 first, u32 end,
 		    bool killable);
 void undo_extent_refs(struct btrfs_trans_handle *trans,
-		      const struct file_range *target,
+		      const struct inode_range *target,
 		      const struct extent_list *list, u32 first, u32 end);
 
 /* extent_items.c */
 int alloc_extent_writer(struct extent_writer *writer);
 void free_extent_writer(struct extent_writer *writer);
 int insert_extents(struct btrfs_trans_handle *trans,
-		   struct extent_writer *writer, const struct file_range *target,
+		   struct extent_writer *writer, const struct inode_range *target,
 		   const struct extent_list *list, u32 first, u32 end);
 int fill_holes(struct btrfs_trans_handle *trans, struct extent_writer *writer,
-	       const struct file_range *target, u64 from, u64 to);
+	       const struct inode_range *target, u64 from, u64 to);
 
 /* balance.c */
 void update_moved_extents(struct btrfs_inode *inode, u64 start, u64 end);

@@ -12,7 +12,7 @@
 #include "exchange.h"
 
 /* After a crash, what lies past the size on disk would not be there. */
-static bool is_past_disk_size(const struct file_range *range)
+static bool is_past_disk_size(const struct inode_range *range)
 {
 	u64 end = min_t(u64, range->start + range->length,
 			i_size_read(&range->inode->vfs_inode));
@@ -32,7 +32,7 @@ static bool is_past_disk_size(const struct file_range *range)
  */
 static int flush_range(const struct btrfs_exchange *exchange, int side)
 {
-	const struct file_range *range = &exchange->range[side];
+	const struct inode_range *range = &exchange->range[side];
 	int error;
 
 	error = filemap_flush(range->inode->vfs_inode.i_mapping);
@@ -70,7 +70,7 @@ static int drop_range(struct inode *inode, u64 from, u64 to)
 	return invalidate_inode_pages2_range(inode->i_mapping, start, last);
 }
 
-static int drop_pages(const struct file_range *range, u64 from, u64 to)
+static int drop_pages(const struct inode_range *range, u64 from, u64 to)
 {
 	return drop_range(&range->inode->vfs_inode, range->start + from,
 			  range->start + to);

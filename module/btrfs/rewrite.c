@@ -29,9 +29,9 @@ static bool can_move_inline(const struct btrfs_exchange *exchange)
 		request->length == i_size_read(btrfs_exchange_inode(exchange, 1)));
 }
 
-static int has_inline(const struct file_range *range)
+static int has_inline(const struct inode_range *range)
 {
-	const struct file_range start = {
+	const struct inode_range start = {
 		.inode	= range->inode,
 		.length	= range->inode->root->fs_info->sectorsize,
 	};
@@ -131,9 +131,9 @@ static int split_inline(const struct btrfs_exchange *exchange)
 }
 
 /* Whether the sector at @offset of a range has data, and no hole or preallocation. */
-static int has_data(const struct file_range *range, u64 offset)
+static int has_data(const struct inode_range *range, u64 offset)
 {
-	const struct file_range written = {
+	const struct inode_range written = {
 		.inode		= range->inode,
 		.start		= range->start,
 		.length		= range->length,
@@ -154,7 +154,7 @@ static int has_data(const struct file_range *range, u64 offset)
  */
 static int zero_last_sector(const struct btrfs_exchange *exchange)
 {
-	const struct file_range *range = exchange->range;
+	const struct inode_range *range = exchange->range;
 	loff_t size = i_size_read(btrfs_exchange_inode(exchange, 1));
 	u64 sector = round_down(size, range[1].inode->root->fs_info->sectorsize);
 	int ret;

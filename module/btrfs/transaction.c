@@ -91,7 +91,7 @@ bool btrfs_exchange_next_run(const struct btrfs_exchange *exchange, u32 *next,
 bool btrfs_exchange_tail(const struct btrfs_exchange *exchange, int side,
 			 u64 *from, u64 *to)
 {
-	const struct file_range *range = &exchange->range[side];
+	const struct inode_range *range = &exchange->range[side];
 	u64 size = i_size_read(&range->inode->vfs_inode);
 
 	if (!exchange->range[0].written_only)
@@ -395,7 +395,7 @@ static int add_refs(struct btrfs_trans_handle *trans,
 static int drop(struct btrfs_trans_handle *trans, struct btrfs_exchange *exchange,
 		int side, u64 from, u64 to, u64 *found)
 {
-	const struct file_range *range = &exchange->range[side];
+	const struct inode_range *range = &exchange->range[side];
 	struct btrfs_drop_extents_args args = {
 		.path		= exchange->writer.path,
 		.start		= range->start + from,
@@ -538,7 +538,7 @@ static int grow_tails(struct btrfs_trans_handle *trans,
 	if (btrfs_has_no_holes(trans->fs_info))
 		return 0;
 	for (i = 0; i < 2 && !error; i++) {
-		const struct file_range *range = &exchange->range[i];
+		const struct inode_range *range = &exchange->range[i];
 
 		if (!btrfs_exchange_tail(exchange, i, &from, &to) ||
 		    exchange->new_size[i] < i_size_read(&range->inode->vfs_inode))
@@ -584,7 +584,7 @@ static bool has_preallocation(const struct extent_list *list)
  * What a file has behind its end now, preallocated, counts as mapped too: without it the size
  * on disk would not follow a write that goes there.
  */
-static int map_behind(const struct file_range *range, const struct extent_list *list,
+static int map_behind(const struct inode_range *range, const struct extent_list *list,
 		      u64 end)
 {
 	u32 i;
@@ -606,7 +606,7 @@ static int map_behind(const struct file_range *range, const struct extent_list *
 /* The size in memory and on disk, and what of the file counts as mapped to it. */
 static int set_size(struct btrfs_exchange *exchange, int side)
 {
-	const struct file_range *range = &exchange->range[side];
+	const struct inode_range *range = &exchange->range[side];
 	u64 size = exchange->new_size[side];
 	u64 end = round_up(size, fs_info_of(exchange)->sectorsize);
 	int error;
@@ -745,7 +745,7 @@ int btrfs_exchange_extents(struct btrfs_exchange *exchange)
 
 	/* What the files had, if they have something else. */
 	for (i = 0; i < 2 && exchange->must_abort; i++) {
-		const struct file_range *range = &exchange->range[i];
+		const struct inode_range *range = &exchange->range[i];
 
 		btrfs_drop_extent_map_range(range->inode, range->start,
 					    range->start + range->length - 1,
