@@ -101,6 +101,7 @@ static void test_without_the_device(void **state)
 	"    { \"destination\": \"/proc\", \"type\": \"proc\", \"source\": \"proc\" },\n"	\
 	"    { \"destination\": \"/mnt\", \"type\": \"tmpfs\", \"source\": \"tmpfs\" },\n"	\
 	"    { \"destination\": \"/tmp\", \"type\": \"tmpfs\", \"source\": \"tmpfs\" },\n"	\
+	"    { \"destination\": \"/var/tmp\", \"type\": \"tmpfs\", \"source\": \"tmpfs\" },\n"	\
 	"    { \"destination\": \"/dev\", \"type\": \"tmpfs\", \"source\": \"tmpfs\" },\n"	\
 	"    { \"destination\": \"/tmp/site.conf\", \"type\": \"bind\", \"source\": \"$PWD/f\", \"options\": [ \"bind\", \"rw\" ] } ],\n"	\
 	"  \"linux\": { \"devices\": [ { \"path\": \"/dev/exchrange\", \"type\": \"c\", \"major\": 10, \"minor\": $minor, \"fileMode\": 438 } ],\n"	\
