@@ -176,7 +176,7 @@ static bool is_locked(void)
 {
 	int status = as_root(ask_for_lock, NULL);
 
-	assert_in_range(status, 0, 1);
+	assert_uint_in_range(status, 0, 1);
 	return status;
 }
 

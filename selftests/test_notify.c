@@ -249,7 +249,7 @@ static void count_events(const struct listener *listener, int fd, int counts[2])
 			side = side_of_inotify(listener, event);
 			at += sizeof(*event) + event->len;
 		}
-		assert_in_range(side, 0, 1);
+		assert_uint_in_range(side, 0, 1);
 		counts[side]++;
 	}
 }

@@ -310,7 +310,7 @@ static void test_beside_an_attacker(void **state)
 		struct outcome outcome = run_and_keep("cd " FOLDER " && timeout 300 %s", mount_point,
 						      commands[i % COUNT(commands)]);
 
-		assert_in_range(outcome.status, 0, 1);
+		assert_uint_in_range(outcome.status, 0, 1);
 		drop_outcome(&outcome);
 		assert_fd_is_one_of(precious, "D");
 		assert_fd_is_one_of(conf, "DAB");
@@ -425,7 +425,7 @@ static void kill_at_each_call(const struct killed *killed)
 			new++;
 		drop_outcome(&outcome);
 		if (!killed->leaves)
-			assert_in_range(count_names(), names, names + 1);
+			assert_uint_in_range(count_names(), names, names + 1);
 		assert_int_equal(run("cd " FOLDER " && ! ls -A | grep -qvx -e f%s",
 				     mount_point,
 				     killed->leaves ? " -e '.exchrange-edit-.*'" : ""), 0);

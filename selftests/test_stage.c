@@ -480,11 +480,11 @@ static void test_quota(void **state)
 	file = open_path(path_of("d/file"), O_RDWR);
 	assert_int_equal(run("cd " SCRATCH " && { %s\n} >/dev/null", quota->limit), 0);
 	amount = as_nobody(fill_staging, &file);
-	assert_in_range(amount, 4, 8);
+	assert_uint_in_range(amount, 4, 8);
 	sync();
 	/* That it is gone the file system may find a little later. */
 	run("sync; { btrfs quota rescan -w " SCRATCH "; btrfs filesystem sync " SCRATCH "; } >/dev/null 2>&1; sleep 0.5");
-	assert_in_range(as_nobody(fill_file, &file), 4, 8);
+	assert_uint_in_range(as_nobody(fill_file, &file), 4, 8);
 	close(file);
 	leave_scratch();
 }

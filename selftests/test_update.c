@@ -166,7 +166,7 @@ static void test_clone_of_a_file_that_is_made_as_it_is_read(void **state)
 	/* Where the caller stood in it, it stands. */
 	assert_int_equal(lseek(proc, 0, SEEK_CUR), 5);
 	count = pread(proc, wanted, sizeof(wanted), 0);
-	assert_in_range(count, 100, sizeof(wanted) - 1);
+	assert_uint_in_range(count, 100, sizeof(wanted) - 1);
 	assert_int_equal(pread(staging, got, sizeof(got), 0), count);
 	assert_memory_equal(wanted, got, count);
 	exchrange_update_drop(update);

@@ -210,7 +210,7 @@ static void test_many_exchanges_of_one_file(void **state)
 	assert_int_equal(pair.page[0]->count, 100 * COUNT(swappers));
 	assert_int_equal(sequence_of(pair.page[0]) & 1, 0);
 	/* Where they overlap, they share an odd number. */
-	assert_in_range(sequence_of(pair.page[0]), 2, 2 * 100 * COUNT(swappers));
+	assert_uint_in_range(sequence_of(pair.page[0]), 2, 2 * 100 * COUNT(swappers));
 	assert_int_equal(pair.page[1]->count, 0);
 	assert_int_equal(read_count(pair.watch[0]), 100 * COUNT(swappers));
 	drop_pair(&pair);

@@ -379,7 +379,7 @@ static void test_race_for_the_last_space(void **state)
 		leave_space_for_one(spare, &left, &range[0]);
 		done = race(range, count);
 		print_message("# %u of %u had room\n", done, count);
-		assert_in_range(done, 1, FEW_WINNERS);
+		assert_uint_in_range(done, 1, FEW_WINNERS);
 	}
 	for (i = 0; i < RACERS; i++) {
 		assert_int_equal(pread(range[i].file2_fd, &byte, 1, 0), 1);

@@ -725,7 +725,7 @@ static void test_intents_of_few_updates(void **state)
 	range = make_unaligned(teeth);
 	count_updates(&range, &most, &intents);
 	print_message("# %u intents, of at most %u updates\n", intents, most);
-	assert_in_range(most, 4, 8);
+	assert_uint_in_range(most, 4, 8);
 	assert_true(intents >= 3 * teeth / 2 - 1);
 	close(range.file1_fd);
 	close(range.file2_fd);

@@ -21,6 +21,7 @@
 const char *mount_point;
 const struct kind *kind;
 int device = -1;
+uint64_t block_size = BLOCK;
 
 static const struct kind kinds[] = {
 	{
@@ -182,7 +183,7 @@ uint8_t content_byte(unsigned int seed, uint64_t i)
 /* Blocks that hold @size bytes. */
 static uint64_t count_blocks(uint64_t size)
 {
-	return (size + BLOCK - 1) / BLOCK;
+	return (size + block_size - 1) / block_size;
 }
 
 /* Writes [from, to) of the contents, and waits until it is on the disk. */
@@ -371,7 +372,7 @@ static uint8_t *copy_bytes(const uint8_t *bytes, uint64_t size)
 static void mark_extent(struct picture *picture,
 			const struct fiemap_extent *extent)
 {
-	uint64_t first = extent->fe_logical / BLOCK;
+	uint64_t first = extent->fe_logical / block_size;
 	uint64_t end = count_blocks(extent->fe_logical + extent->fe_length);
 	uint64_t count = count_blocks(picture->size);
 	bool unwritten = extent->fe_flags & FIEMAP_EXTENT_UNWRITTEN;
@@ -521,15 +522,15 @@ void model_exchange(struct picture *picture1, struct picture *picture2,
 	if (!(flags & EXCHRANGE_TO_EOF)) {
 		model_range(picture1->bytes, offset1,
 			    picture2->bytes, offset2, length);
-		model_range(picture1->blocks, offset1 / BLOCK,
-			    picture2->blocks, offset2 / BLOCK,
+		model_range(picture1->blocks, offset1 / block_size,
+			    picture2->blocks, offset2 / block_size,
 			    count_blocks(length));
 		return;
 	}
 	model_tails(&picture1->bytes, offset1, length1,
 		    &picture2->bytes, offset2, length2);
-	model_tails(&picture1->blocks, offset1 / BLOCK, count_blocks(length1),
-		    &picture2->blocks, offset2 / BLOCK, count_blocks(length2));
+	model_tails(&picture1->blocks, offset1 / block_size, count_blocks(length1),
+		    &picture2->blocks, offset2 / block_size, count_blocks(length2));
 	picture1->size = offset1 + length2;
 	picture2->size = offset2 + length1;
 }
@@ -563,16 +564,16 @@ void model_exchange_written(struct picture *picture1, struct picture *picture2,
 
 	if (to_eof) {
 		length = tail1;
-		longer = count_blocks(longer) * BLOCK;
+		longer = count_blocks(longer) * block_size;
 		model_truncate(picture1, offset1 + longer);
 		model_truncate(picture2, offset2 + longer);
 	}
-	for (i = 0; i < length; i += BLOCK)
-		if (picture1->blocks[(offset1 + i) / BLOCK] == 'd')
+	for (i = 0; i < length; i += block_size)
+		if (picture1->blocks[(offset1 + i) / block_size] == 'd')
 			model_exchange(picture1, picture2, offset1 + i,
 				       offset2 + i,
-				       to_eof || length - i >= BLOCK ?
-				       BLOCK : length - i, 0);
+				       to_eof || length - i >= block_size ?
+				       block_size : length - i, 0);
 	if (to_eof) {
 		model_truncate(picture1, offset1 + tail2);
 		model_truncate(picture2, offset2 + tail1);
@@ -706,7 +707,7 @@ static int in_child(uid_t id, int (*call)(void *argument), void *argument)
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status));
-	assert_in_range(WEXITSTATUS(status), 0, 253);
+	assert_uint_in_range(WEXITSTATUS(status), 0, 253);
 	return WEXITSTATUS(status);
 }
 

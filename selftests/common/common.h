@@ -20,6 +20,11 @@
 
 #include <cmocka.h>
 
+/* As cmocka names it since 2.0. */
+#ifndef assert_uint_in_range
+#define assert_uint_in_range assert_in_range
+#endif
+
 #include "exchrange.h"
 
 #define COUNT(array)	(sizeof(array) / sizeof((array)[0]))
@@ -43,6 +48,10 @@ struct kind {
 
 /* The mount point under test, its kind, and /dev/exchrange: set by start(). */
 extern const char *mount_point;
+
+/* The model's: what a program sets it to, where blocks are not of BLOCK bytes. */
+extern uint64_t block_size;
+
 extern const struct kind *kind;
 extern int device;
 

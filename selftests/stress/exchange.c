@@ -29,16 +29,16 @@ static uint64_t smaller(uint64_t a, uint64_t b)
 static void pick_in_one_file(struct worker *worker, struct call *call)
 {
 	struct exchrange_range *range = &call->range;
-	uint64_t blocks = call->file1->model.size / BLOCK, length, low, high;
+	uint64_t blocks = call->file1->model.size / block_size, length, low, high;
 
 	if (blocks < 2)
 		return;
 	length = 1 + draw(worker, blocks / 2);
 	low = draw(worker, blocks - 2 * length + 1);
 	high = low + length + draw(worker, blocks - 2 * length - low + 1);
-	range->length = length * BLOCK;
-	range->file1_offset = (one_in(worker, 2) ? low : high) * BLOCK;
-	range->file2_offset = (low + high) * BLOCK - range->file1_offset;
+	range->length = length * block_size;
+	range->file1_offset = (one_in(worker, 2) ? low : high) * block_size;
+	range->file2_offset = (low + high) * block_size - range->file1_offset;
 }
 
 /* The end of a file may lie within a block where it is the end of both. */
@@ -46,17 +46,17 @@ static void pick_in_two_files(struct worker *worker, struct call *call)
 {
 	struct exchrange_range *range = &call->range;
 	uint64_t size1 = call->file1->model.size, size2 = call->file2->model.size;
-	uint64_t blocks = smaller(size1, size2) / BLOCK;
+	uint64_t blocks = smaller(size1, size2) / block_size;
 
-	if (size1 % BLOCK && size1 % BLOCK == size2 % BLOCK && one_in(worker, 2)) {
-		range->length = draw(worker, blocks + 1) * BLOCK + size1 % BLOCK;
+	if (size1 % block_size && size1 % block_size == size2 % block_size && one_in(worker, 2)) {
+		range->length = draw(worker, blocks + 1) * block_size + size1 % block_size;
 		range->file1_offset = size1 - range->length;
 		range->file2_offset = size2 - range->length;
 		return;
 	}
-	range->length = (draw(worker, blocks) + !!blocks) * BLOCK;
-	range->file1_offset = draw(worker, (size1 - range->length) / BLOCK + 1) * BLOCK;
-	range->file2_offset = draw(worker, (size2 - range->length) / BLOCK + 1) * BLOCK;
+	range->length = (draw(worker, blocks) + !!blocks) * block_size;
+	range->file1_offset = draw(worker, (size1 - range->length) / block_size + 1) * block_size;
+	range->file2_offset = draw(worker, (size2 - range->length) / block_size + 1) * block_size;
 }
 
 /* Of whole files often; the length means nothing then. */
@@ -68,8 +68,8 @@ static void pick_to_eof(struct worker *worker, struct call *call)
 	range->length = draw(worker, MIB);
 	if (one_in(worker, 2))
 		return;
-	range->file1_offset = draw(worker, size1 / BLOCK + 1) * BLOCK;
-	range->file2_offset = draw(worker, size2 / BLOCK + 1) * BLOCK;
+	range->file1_offset = draw(worker, size1 / block_size + 1) * block_size;
+	range->file2_offset = draw(worker, size2 / block_size + 1) * block_size;
 	if (size1 + size2 > FILE_MAX) {
 		range->file1_offset = 0;
 		range->file2_offset = 0;
@@ -83,25 +83,25 @@ static void spoil_range(struct worker *worker, struct call *call)
 
 	switch (draw(worker, 9)) {
 	case 0:
-		range->file1_offset += 1 + draw(worker, BLOCK - 1);
+		range->file1_offset += 1 + draw(worker, block_size - 1);
 		break;
 	case 1:
 		range->file2_offset += 512;
 		break;
 	case 2:
-		range->length += 1 + draw(worker, BLOCK - 1);
+		range->length += 1 + draw(worker, block_size - 1);
 		break;
 	case 3:
-		range->file1_offset += call->file1->model.size / BLOCK * BLOCK + BLOCK;
+		range->file1_offset += call->file1->model.size / block_size * block_size + block_size;
 		break;
 	case 4:
-		range->file2_offset += call->file2->model.size / BLOCK * BLOCK + BLOCK;
+		range->file2_offset += call->file2->model.size / block_size * block_size + block_size;
 		break;
 	case 5:
-		range->length += call->file1->model.size / BLOCK * BLOCK + BLOCK;
+		range->length += call->file1->model.size / block_size * block_size + block_size;
 		break;
 	case 6:
-		range->length = UINT64_MAX - draw(worker, 3) * BLOCK;
+		range->length = UINT64_MAX - draw(worker, 3) * block_size;
 		break;
 	case 7:
 		range->file2_offset |= 1ull << 63;
@@ -188,7 +188,7 @@ static struct call pick_call(struct worker *worker)
 
 static bool is_aligned(uint64_t bytes)
 {
-	return bytes % BLOCK == 0;
+	return bytes % block_size == 0;
 }
 
 static bool wraps(uint64_t offset, uint64_t length)

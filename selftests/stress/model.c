@@ -63,7 +63,7 @@ uint64_t pick_size(struct worker *worker)
 
 	if (one_in(worker, 400))
 		size = draw(worker, 3 * MIB);
-	return one_in(worker, 3) ? size / BLOCK * BLOCK : size;
+	return one_in(worker, 3) ? size / block_size * block_size : size;
 }
 
 static void compare(struct worker *worker, const struct file *file,
@@ -101,7 +101,7 @@ void verify_bytes(struct worker *worker, const struct file *file, int fd,
 	 * In whole blocks, for O_DIRECT.  No more than that: behind the end of a file XFS
 	 * may have a delayed allocation, which is EIO to a direct read.
 	 */
-	ret = pread(fd, worker->buffer, (size + BLOCK - 1) / BLOCK * BLOCK, 0);
+	ret = pread(fd, worker->buffer, (size + block_size - 1) / block_size * block_size, 0);
 	if (ret < 0 || (uint64_t)ret != size)
 		complain(worker, "file %u (%s): %zd of %lu bytes read %s: %s",
 			 file->number, file->path, ret, size, how,

@@ -37,10 +37,10 @@ static struct span pick_span(struct worker *worker, const struct file *file)
 	if (size < 2 * KIB && !one_in(worker, 3))
 		limit = 2 * KIB;
 	if (one_in(worker, 3))
-		span.offset = size + draw(worker, 2 * BLOCK);
+		span.offset = size + draw(worker, 2 * block_size);
 	else
-		span.offset = draw(worker, size + 1) + BLOCK;
-	span.offset = span.offset < BLOCK ? 0 : span.offset - BLOCK;
+		span.offset = draw(worker, size + 1) + block_size;
+	span.offset = span.offset < block_size ? 0 : span.offset - block_size;
 	if (span.offset >= limit)
 		span.offset = draw(worker, limit);
 	span.length = 1 + draw_magnitude(worker, 16);
@@ -94,8 +94,8 @@ static int do_write_direct(struct worker *worker, struct file *file)
 {
 	struct span span = pick_span(worker, file);
 
-	span.length = (span.length + BLOCK - 1) / BLOCK * BLOCK;
-	span.offset = span.offset / BLOCK * BLOCK;
+	span.length = (span.length + block_size - 1) / block_size * block_size;
+	span.offset = span.offset / block_size * block_size;
 	memcpy(worker->buffer, pick_bytes(worker, span.length), span.length);
 	begin(worker, "O_DIRECT write file %u (%lu bytes) offset %lu length %lu",
 	      file->number, file->model.size, span.offset, span.length);
@@ -171,8 +171,8 @@ static int do_punch_hole(struct worker *worker, struct file *file)
 	struct span span = pick_span(worker, file);
 
 	if (one_in(worker, 2)) {
-		span.offset = span.offset / BLOCK * BLOCK;
-		span.length += 2 * BLOCK;
+		span.offset = span.offset / block_size * block_size;
+		span.length += 2 * block_size;
 	}
 	return fallocate_span(worker, file,
 			      FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, span,
@@ -207,21 +207,21 @@ static struct file *pick_other(struct worker *worker, const struct file *file)
 static bool pick_clone(struct worker *worker, const struct file *from,
 		       const struct file *to, struct file_clone_range *clone)
 {
-	uint64_t blocks = from->model.size / BLOCK;
-	uint64_t tail = from->model.size % BLOCK;
+	uint64_t blocks = from->model.size / block_size;
+	uint64_t tail = from->model.size % block_size;
 
 	if (tail && (!blocks || one_in(worker, 3))) {
-		clone->src_offset = draw(worker, blocks + 1) * BLOCK;
+		clone->src_offset = draw(worker, blocks + 1) * block_size;
 		clone->src_length = from->model.size - clone->src_offset;
 		if (to->model.size > clone->src_length)
 			clone->dest_offset = (to->model.size - clone->src_length +
-					      BLOCK - 1) / BLOCK * BLOCK;
+					      block_size - 1) / block_size * block_size;
 	} else if (blocks) {
-		clone->src_offset = draw(worker, blocks) * BLOCK;
+		clone->src_offset = draw(worker, blocks) * block_size;
 		clone->src_length = (1 + draw(worker, smaller(16, blocks -
-				     clone->src_offset / BLOCK))) * BLOCK;
-		clone->dest_offset = draw(worker, to->model.size / BLOCK + 2) *
-				     BLOCK;
+				     clone->src_offset / block_size))) * block_size;
+		clone->dest_offset = draw(worker, to->model.size / block_size + 2) *
+				     block_size;
 	}
 	return clone->src_length &&
 	       clone->dest_offset + clone->src_length <= FILE_MAX;
@@ -273,17 +273,17 @@ static int dedupe(int from, const struct span *source, int to, uint64_t offset,
 static int do_dedupe(struct worker *worker, struct file *file)
 {
 	struct file *from = pick_other(worker, file);
-	uint64_t blocks = smaller(from->model.size, file->model.size) / BLOCK;
+	uint64_t blocks = smaller(from->model.size, file->model.size) / block_size;
 	bool write = one_in(worker, 2), same, expected;
 	struct span source, to;
 	int error;
 
 	if (!blocks)
 		return -1;
-	source.length = (1 + draw(worker, smaller(8, blocks))) * BLOCK;
+	source.length = (1 + draw(worker, smaller(8, blocks))) * block_size;
 	to.length = source.length;
-	source.offset = draw(worker, (from->model.size - source.length) / BLOCK + 1) * BLOCK;
-	to.offset = draw(worker, (file->model.size - to.length) / BLOCK + 1) * BLOCK;
+	source.offset = draw(worker, (from->model.size - source.length) / block_size + 1) * block_size;
+	to.offset = draw(worker, (file->model.size - to.length) / block_size + 1) * block_size;
 	begin(worker, "dedupe%s file %u offset %lu length %lu, file %u offset %lu",
 	      write ? " after writing the same," : "", from->number,
 	      source.offset, source.length, file->number, to.offset);

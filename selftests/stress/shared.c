@@ -16,7 +16,7 @@
 #include "stress.h"
 
 #define BLOCKS		64u
-#define SHARED_SIZE	((BLOCKS - 1) * BLOCK + 1000)	/* ends within a block */
+#define SHARED_SIZE	((BLOCKS - 1) * block_size + 1000)	/* ends within a block */
 #define ROUND		1000u				/* operations */
 
 static struct pair {
@@ -65,9 +65,9 @@ static void drop_pair(struct pair *pair)
 	}
 }
 
-static uint64_t block_size(unsigned int block)
+static uint64_t bytes_of(unsigned int block)
 {
-	return block < BLOCKS - 1 ? BLOCK : SHARED_SIZE % BLOCK;
+	return block < BLOCKS - 1 ? block_size : SHARED_SIZE % block_size;
 }
 
 /* Which of the two contents this is: 0, 1, or neither, -1. */
@@ -77,8 +77,8 @@ static int which_contents(const struct pair *pair, unsigned int block,
 	int i;
 
 	for (i = 0; i < 2; i++)
-		if (!memcmp(bytes, pair->contents[i].bytes + block * BLOCK,
-			    block_size(block)))
+		if (!memcmp(bytes, pair->contents[i].bytes + block * block_size,
+			    bytes_of(block)))
 			return i;
 	return -1;
 }
@@ -87,8 +87,8 @@ static void complain_of_mixture(struct worker *worker, const struct pair *pair,
 				unsigned int block, const uint8_t *bytes)
 {
 	const uint8_t *contents[2] = {
-		pair->contents[0].bytes + block * BLOCK,
-		pair->contents[1].bytes + block * BLOCK,
+		pair->contents[0].bytes + block * block_size,
+		pair->contents[1].bytes + block * block_size,
 	};
 	unsigned int first[2] = { 0, 0 };
 	int i;
@@ -109,8 +109,8 @@ static void count_blocks(struct pair *pair, const struct exchrange_range *range)
 
 	if (range->flags & EXCHRANGE_TO_EOF)
 		end = SHARED_SIZE;
-	for (; offset < end; offset += BLOCK)
-		atomic_fetch_add(&pair->counts[offset / BLOCK], 1);
+	for (; offset < end; offset += block_size)
+		atomic_fetch_add(&pair->counts[offset / block_size], 1);
 }
 
 static uint64_t pick_flags(struct worker *worker, const struct pair *pair)
@@ -137,9 +137,9 @@ static struct exchrange_range pick_range(struct worker *worker,
 	struct exchrange_range range = {
 		.file1_fd	= pair->fd[side],
 		.file2_fd	= pair->fd[!side],
-		.file1_offset	= first * BLOCK,
-		.file2_offset	= first * BLOCK,
-		.length		= count * BLOCK,
+		.file1_offset	= first * block_size,
+		.file2_offset	= first * block_size,
+		.length		= count * block_size,
 	};
 
 	if (first + count == BLOCKS)
@@ -177,9 +177,9 @@ static void read_shared(struct worker *worker, const struct pair *pair)
 	      direct ? "O_DIRECT read" : "read", (size_t)(pair - pairs),
 	      side ? 'b' : 'a', block);
 	ret = pread(direct ? pair->direct_fd[side] : pair->fd[side],
-		    worker->buffer, BLOCK, block * BLOCK);
+		    worker->buffer, block_size, block * block_size);
 	end(worker, direct ? READ_DIRECT : READ, ret < 0 ? errno : 0);
-	if (ret < 0 || (uint64_t)ret != block_size(block))
+	if (ret < 0 || (uint64_t)ret != bytes_of(block))
 		complain(worker, "%zd bytes read: %s", ret,
 			 ret < 0 ? strerror(errno) : "short");
 	else if (which_contents(pair, block, worker->buffer) < 0)
@@ -190,19 +190,19 @@ static void read_shared(struct worker *worker, const struct pair *pair)
 static void check_copy(struct worker *worker, const struct pair *pair, int fd,
 		       int which[BLOCKS])
 {
-	ssize_t ret = pread(fd, worker->buffer, BLOCKS * BLOCK, 0);
+	ssize_t ret = pread(fd, worker->buffer, BLOCKS * block_size, 0);
 	unsigned int i;
 
-	if (ret < 0 || ret != SHARED_SIZE) {
+	if (ret < 0 || (uint64_t)ret != SHARED_SIZE) {
 		complain(worker, "%zd bytes of a copy read: %s", ret,
 			 ret < 0 ? strerror(errno) : "short");
 		return;
 	}
 	for (i = 0; i < BLOCKS; i++) {
-		which[i] = which_contents(pair, i, worker->buffer + i * BLOCK);
+		which[i] = which_contents(pair, i, worker->buffer + i * block_size);
 		if (which[i] < 0)
 			complain_of_mixture(worker, pair, i,
-					    worker->buffer + i * BLOCK);
+					    worker->buffer + i * block_size);
 	}
 }
 
@@ -313,14 +313,14 @@ static void *work_on_shared(void *argument)
 /* Every block is where the parity says; nothing else runs. */
 static void verify_pair(struct pair *pair, int fd, int side, const char *how)
 {
-	uint8_t *bytes = aligned_alloc(BLOCK, BLOCKS * BLOCK);
+	uint8_t *bytes = aligned_alloc(block_size, BLOCKS * block_size);
 	unsigned int block;
 
 	assert_non_null(bytes);
-	assert_int_equal(pread(fd, bytes, BLOCKS * BLOCK, 0), SHARED_SIZE);
+	assert_int_equal(pread(fd, bytes, BLOCKS * block_size, 0), SHARED_SIZE);
 	for (block = 0; block < BLOCKS; block++) {
 		unsigned int count = atomic_load(&pair->counts[block]);
-		int which = which_contents(pair, block, bytes + block * BLOCK);
+		int which = which_contents(pair, block, bytes + block * block_size);
 
 		if (which != (int)((side + count) % 2))
 			fail_msg("seed %lu: pair %zu, file %c, block %u, exchanged %u times, has contents %d, seen %s",

@@ -22,6 +22,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/statfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -152,7 +153,7 @@ struct worker *make_workers(unsigned int phase, unsigned long operations)
 		workers[i].number = i;
 		workers[i].random = mix(mix(seed) + 2 * i + phase);
 		workers[i].goal = operations / thread_count;
-		workers[i].buffer = mmap(NULL, FILE_MAX + BLOCK,
+		workers[i].buffer = mmap(NULL, FILE_MAX + block_size,
 					 PROT_READ | PROT_WRITE,
 					 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		assert_ptr_not_equal(workers[i].buffer, MAP_FAILED);
@@ -165,7 +166,7 @@ void drop_workers(struct worker *workers)
 	unsigned int i;
 
 	for (i = 0; i < thread_count; i++)
-		munmap(workers[i].buffer, FILE_MAX + BLOCK);
+		munmap(workers[i].buffer, FILE_MAX + block_size);
 	free(workers);
 }
 
@@ -420,6 +421,17 @@ static int clean_up(void **state)
 	return atomic_load(&failed) ? 0 : run("rm -rf %s/" FOLDER, mount_point);
 }
 
+static uint64_t ask_block_size(void)
+{
+	struct statfs fs;
+
+	if (statfs(mount_point, &fs)) {
+		fprintf(stderr, "%s: %s\n", mount_point, strerror(errno));
+		exit(1);
+	}
+	return fs.f_bsize;
+}
+
 static void take_options(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -446,6 +458,7 @@ static void take_options(int argc, char **argv)
 	}
 	arguments[1] = argv[optind];
 	start(COUNT(arguments), arguments);
+	block_size = ask_block_size();
 }
 
 int main(int argc, char **argv)
