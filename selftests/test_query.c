@@ -355,7 +355,12 @@ static void test_xfs_without_checksums(void **state)
 	int fd1, fd2;
 
 	(void)state;
-	make_scratch("mkfs.xfs -q -f -m crc=0 $SCRATCH_DEV1", "defaults");
+	assert_int_equal(run("mkdir -p " SCRATCH " && mkfs.xfs -q -f -m crc=0 $SCRATCH_DEV1"), 0);
+	if (run("mount $SCRATCH_DEV1 " SCRATCH " 2>/dev/null")) {
+		/* Kernels are built without XFS_SUPPORT_V4. */
+		assert_int_equal(run("dmesg | tail | grep -q 'V4 format (crc=0) not supported'"), 0);
+		skip();
+	}
 	fd1 = open(SCRATCH, O_TMPFILE | O_RDWR, 0600);
 	fd2 = open(SCRATCH, O_TMPFILE | O_RDWR, 0600);
 	assert_none(fd1, EXCHRANGE_REASON_XFS_FORMAT);

@@ -70,12 +70,18 @@ choose_guest()
 		add_suite bookworm-backports
 		packages+=(linux-{image-amd64,headers-amd64}/bookworm-backports)
 		;;
+	sid)
+		suite=sid
+		# Where nobody has renewed the mirror for a week, it still serves.
+		debian_options+=(--aptopt='Acquire::Check-Valid-Until "false"')
+		packages+=("${debian_kernel[@]}" "${trixie[@]}" "${users[@]}")
+		;;
 	6.1)
 		suite=bookworm
 		packages+=("${debian_kernel[@]}")
 		;;
 	*)
-		die "there is no guest with kernel $1: take 6.12 (Debian 13), 6.12-debug (the same with lockdep, KASAN and so on) or 6.1 (Debian 12)"
+		die "there is no guest with kernel $1: take 6.12 (Debian 13), 6.12-debug (the same with lockdep, KASAN and so on), 6.1 or bookworm-6.12 (Debian 12), backports or sid (the newest)"
 		;;
 	esac
 }
