@@ -81,12 +81,13 @@ else
 	+$(Q)$(kbuild) modules
 endif
 
-# --- the library and the command ----------------------------------------------
+# --- the libraries and the command ----------------------------------------------
 
 SONAME := libexchange.so.0
 LIBRARY := $(BUILD)/libexchange.so.$(VERSION)
 STATIC  := $(BUILD)/libexchange.a
 PC      := $(BUILD)/libexchange.pc
+PRELOAD := $(BUILD)/libexchange-preload.so
 COMMAND := $(BUILD)/exchrange
 
 command_sources := $(wildcard tools/exchrange/*.c)
@@ -94,7 +95,7 @@ command_objects := $(command_sources:%.c=$(BUILD)/%.o)
 library_objects := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tools/lib/*.c))
 
 .PHONY: tools library
-tools: library $(COMMAND)
+tools: library $(PRELOAD) $(COMMAND)
 library: $(LIBRARY) $(STATIC) $(PC)
 
 # Asked for only by what compiles: make help and make demo need none.
@@ -124,6 +125,12 @@ $(PC): tools/lib/libexchange.pc.in
 	@mkdir -p $(@D)
 	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' \
 		-e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' -e 's|@VERSION@|$(VERSION)|' $< >$@
+
+# Of no version: nothing is linked with it.
+$(PRELOAD): $(BUILD)/tools/preload/preload.o tools/preload/preload.map
+	$(say) LD $@
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,$(@F) \
+		-Wl,--version-script=tools/preload/preload.map -o $@ $< -ldl
 
 # The static library: the command also runs where no library is installed.
 $(COMMAND): $(command_objects) $(STATIC)
@@ -216,7 +223,7 @@ zsh_completion  := $(ZSHDIR)/_exchrange
 
 # The command's manuals go where the command goes.
 command_manuals := $(wildcard tools/man/exchrange*.1)
-manuals         := $(wildcard tools/man/*.[34])
+manuals         := $(wildcard tools/man/*.[347])
 # Names that have their manual on the page of another one.
 shared_manuals  := exchrange-start-commit.1 exchrange_commit.3 exchrange_update_begin_fd.3
 shared_manuals  += exchrange_watch_close.3 exchrange_watch_read_retry.3 exchrange_watch_read_settle.3
@@ -239,12 +246,12 @@ install-module: modules
 install-tools: tools
 	$(say) INSTALL $(DESTDIR)$(PREFIX)
 	$(Q)$(INSTALL) -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR)/linux \
-		$(DESTDIR)$(BINDIR) $(foreach section,1 3 4,$(DESTDIR)$(MANDIR)/man$(section)) \
+		$(DESTDIR)$(BINDIR) $(foreach section,1 3 4 7,$(DESTDIR)$(MANDIR)/man$(section)) \
 		$(dir $(DESTDIR)$(bash_completion) $(DESTDIR)$(zsh_completion))
 	$(Q)$(INSTALL) -m 644 uapi/linux/exchrange.h $(DESTDIR)$(INCLUDEDIR)/linux
 	$(Q)$(INSTALL) -m 644 tools/lib/exchrange.h $(DESTDIR)$(INCLUDEDIR)
 	$(Q)$(INSTALL) -m 644 $(STATIC) $(DESTDIR)$(LIBDIR)
-	$(Q)$(INSTALL) -m 755 $(LIBRARY) $(DESTDIR)$(LIBDIR)
+	$(Q)$(INSTALL) -m 755 $(LIBRARY) $(PRELOAD) $(DESTDIR)$(LIBDIR)
 	$(Q)ln -sf $(notdir $(LIBRARY)) $(DESTDIR)$(LIBDIR)/$(SONAME)
 	$(Q)ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libexchange.so
 	$(Q)$(INSTALL) -m 644 $(PC) $(DESTDIR)$(LIBDIR)/pkgconfig
@@ -319,7 +326,7 @@ uninstall:
 		$(DESTDIR)$(INCLUDEDIR)/exchrange.h \
 		$(DESTDIR)$(LIBDIR)/libexchange.a $(DESTDIR)$(LIBDIR)/libexchange.so* \
 		$(DESTDIR)$(LIBDIR)/pkgconfig/libexchange.pc \
-		$(DESTDIR)$(BINDIR)/exchrange \
+		$(DESTDIR)$(LIBDIR)/$(notdir $(PRELOAD)) $(DESTDIR)$(BINDIR)/exchrange \
 		$(DESTDIR)$(bash_completion) $(DESTDIR)$(zsh_completion) \
 		$(foreach manual,$(notdir $(command_manuals) $(manuals)) $(shared_manuals), \
 			$(call manual_place,$(manual)))
@@ -357,7 +364,7 @@ help:
 	@echo "make pictures     draw the pictures of the documents again"
 	@echo "make deps         install what demo, check and bench need (as root; else say what)"
 	@echo "make modules      only the module, for KERNEL_RELEASE=$(KERNEL_RELEASE)"
-	@echo "make tools        only the library and the command"
+	@echo "make tools        only the libraries and the command"
 	@echo "make clean        remove what was built"
 	@echo
 	@echo "UNTESTED=1 builds the back ends for a series of kernels that was not tested."

@@ -633,9 +633,16 @@ int xfs_exchange_by_commit(const struct exchrange_range *range)
 	return error ? error : xfs_commit(&commit);
 }
 
+bool is_preloaded(void)
+{
+	const char *libraries = getenv("LD_PRELOAD");
+
+	return libraries && strstr(libraries, PRELOAD);
+}
+
 bool has_reference(void)
 {
-	return kind->alone;
+	return kind->alone || is_preloaded();
 }
 
 static const char *tested_mount_point;

@@ -176,9 +176,14 @@ void model_exchange_written(struct picture *picture1, struct picture *picture2,
 /* And what a truncate to @size makes of a picture. */
 void model_truncate(struct picture *picture, uint64_t size);
 
+/* Has XFS's ioctls go through the device. */
+#define PRELOAD	"libexchange-preload.so"
+bool is_preloaded(void);
+
 /*
  * XFS's own ioctl, by its own header: 0 or an errno.  There is no reference where
- * the file system is another one; on XFS it must be there.
+ * the file system is another one; on XFS it must be there.  With PRELOAD it is that
+ * library, on each file system.
  */
 bool has_reference(void);
 int xfs_exchange(const struct exchrange_range *range);
