@@ -378,5 +378,5 @@ int main(int argc, char **argv)
 	};
 
 	start(argc, argv);
-	return cmocka_run_group_tests_name("module", tests, NULL, NULL);
+	return run_as_ktap("module", tests, NULL, NULL);
 }
