@@ -192,7 +192,7 @@ demo:
 		selftests/guest/run --timeout 600 -- /usr/libexec/exchrange/demo $$color
 
 check:
-	@selftests/check
+	@selftests/check $(if $(KERNEL_TREE),--kernel-tree $(KERNEL_TREE))
 
 check-kernels check-crash check-debug check-stress:
 	@selftests/check $(@:check-%=%)
@@ -354,7 +354,7 @@ help:
 	@echo "make uninstall    remove it again"
 	@echo "make deb          the Debian packages, in $(BUILD)/"
 	@echo "make demo         boot a guest and swap two real files in it"
-	@echo "make check        run every test, in guests"
+	@echo "make check        run every test, in guests; KERNEL_TREE=DIR: on the kernel built in DIR"
 	@echo "make check-kernels  the same and more on Linux 6.1, 6.12 and the newest one: hours"
 	@echo "make check-crash  every crash point and many power cuts: an hour"
 	@echo "make check-debug  every test and more on a kernel with KASAN, lockdep, kmemleak: hours"

@@ -59,6 +59,9 @@ static void *find_symbol(const struct private_symbols *symbols, const char *name
 {
 	char qualified[KSYM_NAME_LEN];
 
+	/* Of that name scripts/private_types has found one in the kernel. */
+	if (symbols->built_in)
+		return (void *)static_call(kallsyms_lookup)(name);
 	snprintf(qualified, sizeof(qualified), "%s:%s", symbols->module_name,
 		 name);
 	return (void *)static_call(kallsyms_lookup)(qualified);
@@ -100,11 +103,17 @@ static int get_first_root(struct path *root)
 	return error;
 }
 
+/* What the file of their BTF is called. */
+static const char *btf_name(const struct private_symbols *symbols)
+{
+	return symbols->built_in ? "vmlinux" : symbols->module_name;
+}
+
 /*
- * The BTF of the loaded module, as the kernel itself got it.  By the path of the first
- * process: whoever calls cannot put another file there.  vfree() it.
+ * The BTF of the loaded module or of the kernel, as the kernel itself got it.  By the
+ * path of the first process: whoever calls cannot put another file there.  vfree() it.
  */
-static void *read_btf(const char *module_name, size_t *size)
+static void *read_btf(const char *of, size_t *size)
 {
 	char name[sizeof("sys/kernel/btf/") + MODULE_NAME_LEN];
 	struct file *file;
@@ -112,7 +121,7 @@ static void *read_btf(const char *module_name, size_t *size)
 	ssize_t error;
 	void *btf;
 
-	snprintf(name, sizeof(name), "sys/kernel/btf/%s", module_name);
+	snprintf(name, sizeof(name), "sys/kernel/btf/%s", of);
 	error = get_first_root(&root);
 	if (error)
 		return ERR_PTR(error);
@@ -137,10 +146,10 @@ static bool same_btf(const struct private_symbols *symbols)
 	size_t size;
 	void *btf;
 
-	btf = read_btf(symbols->module_name, &size);
+	btf = read_btf(btf_name(symbols), &size);
 	if (IS_ERR(btf)) {
 		pr_warn("%s stays off: /sys/kernel/btf/%s cannot be read: error %ld\n",
-			symbols->purpose, symbols->module_name, PTR_ERR(btf));
+			symbols->purpose, btf_name(symbols), PTR_ERR(btf));
 		return false;
 	}
 	sha256(btf, size, digest);
@@ -149,7 +158,7 @@ static bool same_btf(const struct private_symbols *symbols)
 	    !memcmp(digest, expected, sizeof(digest)))
 		return true;
 	pr_warn("%s stays off: %s was built for another %s; build it for this kernel\n",
-		symbols->purpose, KBUILD_MODNAME, symbols->module_name);
+		symbols->purpose, KBUILD_MODNAME, btf_name(symbols));
 	return false;
 }
 
@@ -266,7 +275,7 @@ int private_symbols_start(struct private_symbols *symbols)
 	error = register_module_notifier(&symbols->notifier);
 	if (error)
 		return error;
-	if (find_symbol(symbols, symbols->symbols[0].name))
+	if (symbols->built_in || find_symbol(symbols, symbols->symbols[0].name))
 		bind(symbols);
 	return 0;
 }
@@ -277,25 +286,33 @@ void private_symbols_stop(struct private_symbols *symbols)
 		unregister_module_notifier(&symbols->notifier);
 }
 
+static bool is_theirs(const struct private_symbols *symbols,
+		      const struct file_system_type *type)
+{
+	if (symbols->built_in)
+		return !type->owner && !strcmp(type->name, symbols->module_name);
+	return type->owner && !strcmp(type->owner->name, symbols->module_name);
+}
+
 /*
- * EXCHRANGE_REASON_NONE: the functions may be called, and @owner, the module of a
- * file system that the caller holds, stays until private_symbols_put(@owner).
+ * EXCHRANGE_REASON_NONE: the functions may be called, and the module of @type, of a
+ * file system that the caller holds, stays until private_symbols_put(@type).
  * Else why they may not.
  */
-u32 private_symbols_get(struct private_symbols *symbols, struct module *owner)
+u32 private_symbols_get(struct private_symbols *symbols,
+			const struct file_system_type *type)
 {
 	/* Pairs with bind(). */
 	u32 reason = smp_load_acquire(&symbols->reason);
 
 	if (reason != EXCHRANGE_REASON_NONE)
 		return reason;
-	if (!owner || strcmp(owner->name, symbols->module_name) ||
-	    !try_module_get(owner))
+	if (!is_theirs(symbols, type) || !try_module_get(type->owner))
 		return EXCHRANGE_REASON_FILE_SYSTEM;
 	return EXCHRANGE_REASON_NONE;
 }
 
-void private_symbols_put(struct module *owner)
+void private_symbols_put(const struct file_system_type *type)
 {
-	module_put(owner);
+	module_put(type->owner);
 }

@@ -11,6 +11,8 @@
 #			and, for a function that other kernels have in another form,
 #			"variant NAME LABEL PROTOTYPE"
 #	what=uapi	public headers, whose types are not private
+#	what=headers	names of more types that are not private, of a module that is built
+#			into the kernel: then there is no what=kernel
 #	what=kernel	bpftool btf dump, of the kernel's own BTF
 #	what=module	bpftool btf dump, of the module's BTF over the kernel's
 #	what=c		bpftool btf dump ... format c, of the same
@@ -74,6 +76,11 @@ what == "uapi" && $1 ~ /^(struct|union|enum)$/ && $3 == "{" {
 	next
 }
 
+what == "headers" {
+	public[$1] = 1
+	next
+}
+
 # --- bpftool's dump: a type a line, its members or parameters in those below ------
 
 function value(name,	i)
@@ -101,8 +108,10 @@ function unquoted(text)
 	member_count[id] = 0
 	if (what == "kernel" && $2 ~ /^(STRUCT|UNION|ENUM|ENUM64|TYPEDEF)$/)
 		public[name[id]] = 1
-	if (what == "module" && $2 ~ /^(STRUCT|UNION|ENUM|ENUM64|TYPEDEF)$/ && name[id] != "")
+	if (what == "module" && $2 ~ /^(STRUCT|UNION|ENUM|ENUM64|TYPEDEF)$/ && name[id] != "") {
 		private[name[id]] = id
+		copies[name[id]] = copies[name[id]] " " id
+	}
 	if (what == "module" && $2 == "FUNC")
 		prototype[name[id]] = target[id]
 	next
@@ -185,6 +194,24 @@ function is_wanted(chunk,	words, i)
 			return 1
 		}
 	return 0
+}
+
+# Its size, and its members with their offsets.
+function layout(id,	text, i)
+{
+	text = kind[id] " " size[id]
+	for (i = 1; i <= member_count[id]; i++)
+		text = text " " member_name[id, i] "@" member_offset[id, i]
+	return text
+}
+
+# In the kernel's own BTF another file system may have a type of that name.
+function assert_one(type,	ids, i)
+{
+	split(copies[type], ids, " ")
+	for (i = 2; i in ids; i++)
+		if (layout(ids[i]) != layout(ids[1]))
+			fail("the kernel has more than one " type)
 }
 
 function assert_layout(type,	id, keyword, i)
@@ -295,6 +322,8 @@ END {
 		if (printed[i] == 2) {
 			found[chunk_name[i]] = 1
 			print with_size(i)
+			if (chunk_name[i] != "" && built_in == "true")
+				assert_one(chunk_name[i])
 			if (chunk_name[i] != "")
 				assert_layout(chunk_name[i])
 		}
@@ -326,6 +355,8 @@ END {
 	print "\n#define PRIVATE_SYMBOL_TABLE \\"
 	for (i = 1; i <= function_count; i++)
 		print "\tPRIVATE_SYMBOL(" functions[i] ")" (i < function_count ? ", \\" : "")
+	print "\n/* Whether it is part of the kernel, whose BTF that is then. */"
+	print "#define PRIVATE_BUILT_IN " built_in
 	print "\n#define PRIVATE_BTF_SHA256 \"" sha256 "\""
 	print "\n/* The series of the kernel, where this version was not tested with it. */"
 	print "#define PRIVATE_UNTESTED " (untested == "" ? "NULL" : "\"" untested "\"")

@@ -538,5 +538,5 @@ int main(int argc, char **argv)
 	};
 
 	start(argc, argv);
-	return cmocka_run_group_tests_name("many", tests, NULL, NULL);
+	return run_as_ktap("many", tests, NULL, NULL);
 }

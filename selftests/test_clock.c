@@ -174,5 +174,5 @@ int main(int argc, char **argv)
 	};
 
 	start(argc, argv);
-	return cmocka_run_group_tests_name("clocks", tests, NULL, NULL);
+	return run_as_ktap("clocks", tests, NULL, NULL);
 }

@@ -330,5 +330,5 @@ int main(int argc, char **argv)
 	};
 
 	start(argc, argv);
-	return cmocka_run_group_tests_name("concurrent", tests, NULL, NULL);
+	return run_as_ktap("concurrent", tests, NULL, NULL);
 }

@@ -170,5 +170,5 @@ int main(int argc, char **argv)
 	};
 
 	start(argc, argv);
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return run_as_ktap("containers", tests, NULL, NULL);
 }

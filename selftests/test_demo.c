@@ -95,5 +95,5 @@ int main(int argc, char **argv)
 	};
 
 	start(argc, argv);
-	return cmocka_run_group_tests_name("demo", tests, NULL, NULL);
+	return run_as_ktap("demo", tests, NULL, NULL);
 }

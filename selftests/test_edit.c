@@ -234,5 +234,5 @@ int main(int argc, char **argv)
 	};
 
 	start(argc, argv);
-	return cmocka_run_group_tests_name("edit", tests, NULL, NULL);
+	return run_as_ktap("edit", tests, NULL, NULL);
 }

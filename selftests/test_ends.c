@@ -142,5 +142,5 @@ int main(int argc, char **argv)
 	};
 
 	start(argc, argv);
-	return cmocka_run_group_tests_name("ends", tests, NULL, NULL);
+	return run_as_ktap("ends", tests, NULL, NULL);
 }

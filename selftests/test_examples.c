@@ -70,5 +70,5 @@ int main(int argc, char **argv)
 	};
 
 	start(argc, argv);
-	return cmocka_run_group_tests_name("examples", tests, NULL, NULL);
+	return run_as_ktap("examples", tests, NULL, NULL);
 }

@@ -241,5 +241,5 @@ int main(int argc, char **argv)
 	};
 
 	start(argc, argv);
-	return cmocka_run_group_tests_name("library", tests, NULL, NULL);
+	return run_as_ktap("library", tests, NULL, NULL);
 }

@@ -240,5 +240,5 @@ int main(int argc, char **argv)
 	};
 
 	start(argc, argv);
-	return cmocka_run_group_tests_name("metadata", tests, NULL, NULL);
+	return run_as_ktap("metadata", tests, NULL, NULL);
 }

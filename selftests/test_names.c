@@ -273,5 +273,5 @@ int main(int argc, char **argv)
 	};
 
 	start(argc, argv);
-	return cmocka_run_group_tests_name("names", tests, NULL, NULL);
+	return run_as_ktap("names", tests, NULL, NULL);
 }

@@ -498,6 +498,6 @@ int main(int argc, char **argv)
 
 	start(argc, argv);
 	return is_btrfs() ?
-	       cmocka_run_group_tests_name("pinned pages", any, make_slow, drop_slow) :
-	       cmocka_run_group_tests_name("pinned pages", all, make_slow, drop_slow);
+	       run_as_ktap("pinned pages", any, make_slow, drop_slow) :
+	       run_as_ktap("pinned pages", all, make_slow, drop_slow);
 }

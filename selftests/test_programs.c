@@ -211,5 +211,5 @@ int main(int argc, char **argv)
 	};
 
 	start(argc, argv);
-	return cmocka_run_group_tests_name("programs", tests, NULL, NULL);
+	return run_as_ktap("programs", tests, NULL, NULL);
 }

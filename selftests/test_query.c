@@ -547,7 +547,6 @@ int main(int argc, char **argv)
 
 	start(argc, argv);
 	if (is_btrfs())
-		return cmocka_run_group_tests_name("query", btrfs_tests,
-						   NULL, NULL);
-	return cmocka_run_group_tests_name("query", tests, NULL, NULL);
+		return run_as_ktap("query", btrfs_tests, NULL, NULL);
+	return run_as_ktap("query", tests, NULL, NULL);
 }

@@ -181,5 +181,5 @@ int main(int argc, char **argv)
 	};
 
 	start(argc, argv);
-	return cmocka_run_group_tests_name("rights", tests, NULL, NULL);
+	return run_as_ktap("rights", tests, NULL, NULL);
 }

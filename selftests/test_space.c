@@ -226,5 +226,5 @@ int main(int argc, char **argv)
 	};
 
 	start(argc, argv);
-	return cmocka_run_group_tests_name("space", tests, NULL, NULL);
+	return run_as_ktap("space", tests, NULL, NULL);
 }

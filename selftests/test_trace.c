@@ -138,5 +138,5 @@ int main(int argc, char **argv)
 	};
 
 	start(argc, argv);
-	return cmocka_run_group_tests_name("trace", tests, NULL, NULL);
+	return run_as_ktap("trace", tests, NULL, NULL);
 }

@@ -317,5 +317,5 @@ int main(int argc, char **argv)
 	};
 
 	start(argc, argv);
-	return cmocka_run_group_tests_name("uapi", tests, NULL, NULL);
+	return run_as_ktap("uapi", tests, NULL, NULL);
 }

@@ -570,5 +570,5 @@ int main(int argc, char **argv)
 		fprintf(stderr, "%s is not an XFS without exchange\n", mount_point);
 		return 1;
 	}
-	return cmocka_run_group_tests_name("room for intents", tests, NULL, NULL);
+	return run_as_ktap("room for intents", tests, NULL, NULL);
 }

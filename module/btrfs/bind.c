@@ -34,6 +34,7 @@ static const struct private_symbol functions[] = { PRIVATE_SYMBOL_TABLE };
 
 static struct private_symbols btrfs_symbols = {
 	.module_name	= "btrfs",
+	.built_in	= PRIVATE_BUILT_IN,
 	.purpose	= "the btrfs back end",
 	.btf_sha256	= PRIVATE_BTF_SHA256,
 	.untested	= PRIVATE_UNTESTED,
@@ -67,7 +68,7 @@ static bool is_known_format(const struct super_block *sb)
  */
 u32 btrfs_bind_get(const struct super_block *sb)
 {
-	u32 reason = private_symbols_get(&btrfs_symbols, sb->s_type->owner);
+	u32 reason = private_symbols_get(&btrfs_symbols, sb->s_type);
 
 	if (reason != EXCHRANGE_REASON_NONE)
 		return reason;
@@ -79,5 +80,5 @@ u32 btrfs_bind_get(const struct super_block *sb)
 
 void btrfs_bind_put(const struct super_block *sb)
 {
-	private_symbols_put(sb->s_type->owner);
+	private_symbols_put(sb->s_type);
 }

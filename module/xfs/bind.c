@@ -12,6 +12,7 @@ static const struct private_symbol functions[] = { PRIVATE_SYMBOL_TABLE };
 
 static struct private_symbols xfs_symbols = {
 	.module_name	= "xfs",
+	.built_in	= PRIVATE_BUILT_IN,
 	.purpose	= "one transaction on XFS",
 	.btf_sha256	= PRIVATE_BTF_SHA256,
 	.untested	= PRIVATE_UNTESTED,
@@ -35,10 +36,10 @@ void xfs_bind_stop(void)
  */
 u32 xfs_bind_get(const struct super_block *sb)
 {
-	return private_symbols_get(&xfs_symbols, sb->s_type->owner);
+	return private_symbols_get(&xfs_symbols, sb->s_type);
 }
 
 void xfs_bind_put(const struct super_block *sb)
 {
-	private_symbols_put(sb->s_type->owner);
+	private_symbols_put(sb->s_type);
 }

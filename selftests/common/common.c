@@ -134,7 +134,7 @@ int run_table(const struct table *table)
 {
 	size_t count = table->row_count + table->other_count, i;
 	struct CMUnitTest *tests = calloc(count, sizeof(*tests));
-	int failed;
+	int status;
 
 	if (!tests)
 		return 1;
@@ -153,12 +153,11 @@ int run_table(const struct table *table)
 		memcpy(tests + i, table->others,
 		       table->other_count * sizeof(*tests));
 
-	failed = _cmocka_run_group_tests(table->group, tests, count,
-					 table->setup, table->teardown);
+	status = run_group(table->group, tests, count, table->setup, table->teardown);
 	while (i--)
 		free((void *)tests[i].name);
 	free(tests);
-	return failed;
+	return status;
 }
 
 const char *path_of(const char *name)

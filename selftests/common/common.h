@@ -100,6 +100,16 @@ struct table {
 
 int run_table(const struct table *table);
 
+/*
+ * The same of an array of tests alone.  It prints KTAP, and returns what main() is to: 0, 1
+ * where one failed, 4 where all were skipped.
+ */
+#define run_as_ktap(name, tests, setup, teardown) \
+	run_group(name, tests, COUNT(tests), setup, teardown)
+
+int run_group(const char *name, const struct CMUnitTest *tests, size_t count,
+	      CMFixtureFunction setup, CMFixtureFunction teardown);
+
 /* A path below the mount point; good until sixteen more were asked for. */
 const char *path_of(const char *name);
 

@@ -410,7 +410,7 @@ int main(int argc, char **argv)
 		.test		= test_workload,
 	};
 	const struct workload *workload;
-	int failed;
+	int status;
 
 	if (getentropy(&first_seed, sizeof(first_seed)))
 		return 1;
@@ -430,9 +430,9 @@ int main(int argc, char **argv)
 		table.rows = workload;
 		table.row_count = 1;
 	}
-	failed = run_table(&table);
+	status = run_table(&table);
 	/* Else the guest would check what is only half of a file system. */
 	if (!stopped)
 		run("wipefs -aq $SCRATCH_DEV1 && dd if=/dev/zero of=$SCRATCH_DEV2 bs=1M count=1 2>&1");
-	return failed;
+	return status;
 }

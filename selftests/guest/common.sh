@@ -92,6 +92,12 @@ work_folder()
 	printf '%s/build-%s\n' "$1" "$(printf %s "$top" | sha256sum | cut -c 1-12)"
 }
 
+# The same of a kernel tree.
+tree_folder()
+{
+	work_folder "$cache/tree-$(printf %s "$1" | sha256sum | cut -c 1-12)"
+}
+
 # Runs a command with root's rights over the guest's files, in a mount namespace, so
 # that nothing stays mounted: as root, or as root of a user namespace whose other
 # users are the caller's subordinate ones.
@@ -109,6 +115,17 @@ copy_source()
 {
 	mkdir -p "$work/source"
 	rsync -a --delete --exclude=/.git --filter=':- .gitignore' "$top/" "$work/source/"
+}
+
+# read_only FOLDER [ROOT]: shows it at its own path, below ROOT if there is one, so that nothing
+# can be written to it there.  What else holds for its mount stays, which a user cannot change.
+read_only()
+{
+	local at=${2:-}$1 options
+	options=$(findmnt -n -o VFS-OPTIONS -T "$1" | sed 's/^rw/ro/')
+	mkdir -p "$at"
+	mount --bind "$1" "$at"
+	mount -o "remount,bind,$options" "$at"
 }
 
 # Shows the Debian root $lower at $work/merged, with the source $work/source at its /build.

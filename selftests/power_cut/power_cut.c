@@ -3,8 +3,8 @@
  * power_cut: on XFS and on btrfs at once, exchanges without a pause until the guest loses
  * its power at a random moment; the next guest looks at what is there, and goes on.
  *
- *	power_cut run XFS BTRFS		TAP of what is there, then never returns
- *	power_cut check XFS BTRFS	TAP
+ *	power_cut run XFS BTRFS		KTAP of what is there, then never returns
+ *	power_cut check XFS BTRFS	KTAP
  *
  * XFS and BTRFS are the last exchanges that were promised to last, which "run" prints
  * as lines "durable xfs 57".  selftests/power_cuts keeps them between the guests.
@@ -26,6 +26,7 @@
 
 #define PAGES	64u
 #define PAIR	(50 * BLOCK)
+#define VERDICTS 5u	/* on each file system that has been worked on */
 
 /* What number @k of the saved files holds: its number, then bytes of its own. */
 static uint64_t saved_size(unsigned int k)
@@ -117,9 +118,12 @@ static bool is_pair_whole(void)
 	return numbers[0] + numbers[1] == 3 && numbers[0] && numbers[1];
 }
 
+static unsigned int verdicts;	/* printed so far, by who looked before too */
+
 static bool verdict(bool good, const char *promise)
 {
-	printf("%s - %s: %s\n", good ? "ok" : "not ok", kind->name, promise);
+	printf("%s %u - %s: %s\n", good ? "ok" : "not ok", ++verdicts, kind->name,
+	       promise);
 	return good;
 }
 
@@ -223,6 +227,17 @@ static void work(unsigned int k)
 	}
 }
 
+static bool was_prepared(const char *mount)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/pages", mount);
+	return access(path, F_OK) == 0;
+}
+
+/* Who holds its second end looks at what is there, or is about to. */
+static int turn[2];
+
 /* One file system's part, in a process of its own. */
 static int play(const char *mount, unsigned int durable, bool go_on)
 {
@@ -231,23 +246,28 @@ static int play(const char *mount, unsigned int durable, bool go_on)
 	bool good = true;
 
 	start(2, arguments);
-	if (access(path_of("pages"), F_OK))
-		prepare();
-	else
+	if (was_prepared(mount))
 		good = check(durable, &last);
+	else
+		prepare();
 	fflush(stdout);
+	close(turn[1]);
 	if (good && go_on)
 		work(last + 1);
 	return !good;
 }
 
-static pid_t fork_play(const char *mount, const char *durable, bool go_on)
+/* The same, which looks when the others have looked and printed so many verdicts. */
+static int play_after(unsigned int before, const char *mount, unsigned int durable,
+		      bool go_on)
 {
-	pid_t pid = fork();
+	char none;
 
-	if (pid == 0)
-		exit(play(mount, strtoul(durable, NULL, 10), go_on));
-	return pid;
+	close(turn[1]);
+	if (read(turn[0], &none, 1) < 0)
+		return 1;
+	verdicts = before;
+	return play(mount, durable, go_on);
 }
 
 /* Up to four seconds from now; both are at work by then, or still looking. */
@@ -264,14 +284,22 @@ static void cut_power(void)
 
 int main(int argc, char **argv)
 {
+	const char *xfs = getenv("XFS_DIR"), *btrfs = getenv("BTRFS_DIR");
 	bool go_on = argc == 4 && !strcmp(argv[1], "run");
 	int status, failed = 0, left = 2;
+	unsigned int on_xfs, on_btrfs;
 
-	if (argc != 4)
+	if (argc != 4 || !xfs || !btrfs || pipe(turn))
 		return 2;
-	if (fork_play(getenv("XFS_DIR"), argv[2], go_on) < 0 ||
-	    fork_play(getenv("BTRFS_DIR"), argv[3], go_on) < 0)
-		return 1;
+	on_xfs = was_prepared(xfs) ? VERDICTS : 0;
+	on_btrfs = was_prepared(btrfs) ? VERDICTS : 0;
+	printf("KTAP version 1\n1..%u\n", on_xfs + on_btrfs);
+	fflush(stdout);
+	if (fork() == 0)
+		exit(play(xfs, strtoul(argv[2], NULL, 10), go_on));
+	if (fork() == 0)
+		exit(play_after(on_xfs, btrfs, strtoul(argv[3], NULL, 10), go_on));
+	close(turn[1]);
 	if (go_on && fork() == 0)
 		cut_power();
 	while (left-- && wait(&status) > 0)

@@ -480,5 +480,5 @@ int main(int argc, char **argv)
 		pool[i] = content_byte(seed, i);
 	if (run("rm -rf %s/" FOLDER, mount_point))
 		return 1;
-	return cmocka_run_group_tests_name("stress", tests, NULL, clean_up);
+	return run_as_ktap("stress", tests, NULL, clean_up);
 }
