@@ -118,12 +118,18 @@ static bool is_pair_whole(void)
 	return numbers[0] + numbers[1] == 3 && numbers[0] && numbers[1];
 }
 
-static unsigned int verdicts;	/* printed so far, by who looked before too */
+/* A pipe with the number of verdicts so far, which whoever prints one takes out meanwhile. */
+static int verdicts[2];
 
 static bool verdict(bool good, const char *promise)
 {
-	printf("%s %u - %s: %s\n", good ? "ok" : "not ok", ++verdicts, kind->name,
-	       promise);
+	unsigned int number;
+
+	assert_int_equal(read(verdicts[0], &number, sizeof(number)), sizeof(number));
+	number++;
+	printf("%s %u - %s: %s\n", good ? "ok" : "not ok", number, kind->name, promise);
+	fflush(stdout);
+	assert_int_equal(write(verdicts[1], &number, sizeof(number)), sizeof(number));
 	return good;
 }
 
@@ -235,9 +241,6 @@ static bool was_prepared(const char *mount)
 	return access(path, F_OK) == 0;
 }
 
-/* Who holds its second end looks at what is there, or is about to. */
-static int turn[2];
-
 /* One file system's part, in a process of its own. */
 static int play(const char *mount, unsigned int durable, bool go_on)
 {
@@ -251,23 +254,18 @@ static int play(const char *mount, unsigned int durable, bool go_on)
 	else
 		prepare();
 	fflush(stdout);
-	close(turn[1]);
 	if (good && go_on)
 		work(last + 1);
 	return !good;
 }
 
-/* The same, which looks when the others have looked and printed so many verdicts. */
-static int play_after(unsigned int before, const char *mount, unsigned int durable,
-		      bool go_on)
+static pid_t fork_play(const char *mount, const char *durable, bool go_on)
 {
-	char none;
+	pid_t pid = fork();
 
-	close(turn[1]);
-	if (read(turn[0], &none, 1) < 0)
-		return 1;
-	verdicts = before;
-	return play(mount, durable, go_on);
+	if (pid == 0)
+		exit(play(mount, strtoul(durable, NULL, 10), go_on));
+	return pid;
 }
 
 /* Up to four seconds from now; both are at work by then, or still looking. */
@@ -287,19 +285,16 @@ int main(int argc, char **argv)
 	const char *xfs = getenv("XFS_DIR"), *btrfs = getenv("BTRFS_DIR");
 	bool go_on = argc == 4 && !strcmp(argv[1], "run");
 	int status, failed = 0, left = 2;
-	unsigned int on_xfs, on_btrfs;
+	const unsigned int none = 0;
 
-	if (argc != 4 || !xfs || !btrfs || pipe(turn))
+	if (argc != 4 || !xfs || !btrfs || pipe(verdicts) ||
+	    write(verdicts[1], &none, sizeof(none)) != sizeof(none))
 		return 2;
-	on_xfs = was_prepared(xfs) ? VERDICTS : 0;
-	on_btrfs = was_prepared(btrfs) ? VERDICTS : 0;
-	printf("KTAP version 1\n1..%u\n", on_xfs + on_btrfs);
+	printf("KTAP version 1\n1..%u\n",
+	       (was_prepared(xfs) + was_prepared(btrfs)) * VERDICTS);
 	fflush(stdout);
-	if (fork() == 0)
-		exit(play(xfs, strtoul(argv[2], NULL, 10), go_on));
-	if (fork() == 0)
-		exit(play_after(on_xfs, btrfs, strtoul(argv[3], NULL, 10), go_on));
-	close(turn[1]);
+	if (fork_play(xfs, argv[2], go_on) < 0 || fork_play(btrfs, argv[3], go_on) < 0)
+		return 1;
 	if (go_on && fork() == 0)
 		cut_power();
 	while (left-- && wait(&status) > 0)
