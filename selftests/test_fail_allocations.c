@@ -101,7 +101,7 @@ static const struct row {
 	{ "STAGE", STAGE, CHANGES_NONE,
 	  { { SHAPE_PLAIN, BLOCK }, { SHAPE_PLAIN, BLOCK } } },
 	{ "STAGE, a reflink", STAGE, CHANGES_NONE,
-	  { { SHAPE_SCATTERED, 6 * BLOCK }, { SHAPE_PLAIN, BLOCK } },
+	  { { SHAPE_SCATTERED, 16 * BLOCK }, { SHAPE_PLAIN, BLOCK } },
 	  { .flags = EXCHRANGE_STAGE_CLONE } },
 	{ "STAGE, compressed", STAGE, CHANGES_NONE | ON_BTRFS | COMPRESSED,
 	  { { SHAPE_PLAIN, 0 }, { SHAPE_PLAIN, 0 } } },
