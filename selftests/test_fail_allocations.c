@@ -434,7 +434,9 @@ static void check_aborted(const struct row *row, struct pair *pair,
 {
 	struct picture now[2];
 
-	demand(error == ENOMEM || error == EIO || error == EROFS, row, n, error,
+	/* A staging file goes when it is closed: that may be what has failed. */
+	demand(error == ENOMEM || error == EIO || error == EROFS ||
+	       (row->call == STAGE && !error), row, n, error,
 	       "and the file system takes no write");
 	close_files(row, pair);
 	close(probe);
