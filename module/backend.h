@@ -17,8 +17,8 @@ enum exchange_operation {
 };
 
 /*
- * One call of the device, copied from user memory once.  The caller of
- * exchange_submit() holds a reference to both files; START_COMMIT has no file1.
+ * Two ranges that change places, copied from user memory once; or the file that is sampled.
+ * The caller of exchange_submit() holds a reference to both files; START_COMMIT has no file1.
  */
 struct exchange_request {
 	enum exchange_operation	operation;
@@ -43,9 +43,71 @@ struct exchange_request {
 	 */
 	void __user		*argument;
 
-	/* What watch.c knows the files by while they change.  Zero before. */
-	struct exchange_under_way under_way[2];
+	/* Which of the vector's inodes file1 has, and file2. */
+	u8			inode_index[2];
 };
+
+/*
+ * One call of the device: requests that are carried out all or none; most calls have one.
+ * The ranges of one file do not overlap.
+ */
+struct exchange_vector {
+	struct exchange_request	*requests;
+	u32			count;
+	u32			refused;	/* the request that an error is about */
+	u64			flags;		/* EXCHRANGE_DSYNC, EXCHRANGE_DRY_RUN */
+
+	/* exchange_vector_index() fills these; of START_COMMIT they are empty. */
+	struct exchange_inode	*inodes;	/* each once, in ascending order of address */
+	u32			inode_count;
+	struct file		**files;	/* each open file once */
+	u32			file_count;
+	u32			*order;		/* of all ranges: see exchange_vector_range() */
+};
+
+/* The room that a vector of one request needs. */
+struct exchange_single {
+	struct exchange_vector	vector;
+	struct exchange_request	request;
+	struct exchange_inode	inodes[2];
+	struct file		*files[2];
+	u32			order[2];
+};
+
+static inline void exchange_init_single(struct exchange_single *single)
+{
+	single->vector = (struct exchange_vector) {
+		.requests	= &single->request,
+		.count		= 1,
+		.refused	= EXCHRANGE_REFUSED_NONE,
+		.flags		= single->request.flags &
+				  (EXCHRANGE_DSYNC | EXCHRANGE_DRY_RUN),
+		.inodes		= single->inodes,
+		.files		= single->files,
+		.order		= single->order,
+	};
+}
+
+static inline struct file *exchange_request_file(const struct exchange_request *request,
+						 int side)
+{
+	return side ? request->file2 : request->file1;
+}
+
+static inline u64 exchange_request_offset(const struct exchange_request *request, int side)
+{
+	return side ? request->file2_offset : request->file1_offset;
+}
+
+/*
+ * The range that is in the place @i when all are in ascending order of their inodes'
+ * addresses, and of their offsets: the index of its request, and which @side it is of.
+ */
+static inline u32 exchange_vector_range(const struct exchange_vector *vector, u32 i, int *side)
+{
+	*side = vector->order[i] & 1;
+	return vector->order[i] >> 1;
+}
 
 /*
  * All methods may sleep and are called without locks.  The files they get are
@@ -65,11 +127,12 @@ struct exchange_backend {
 	int (*query)(struct file *file, struct exchrange_query *query);
 
 	/*
-	 * Carries out @request, which has passed exchange_check_request().  Sends the fsnotify
-	 * events, and calls exchange_watch_begin() and _end().  An exchange is -EOPNOTSUPP
-	 * where query() would answer EXCHRANGE_BACKEND_NONE.
+	 * Carries out @vector, whose requests have passed exchange_check_request().  Sends
+	 * the fsnotify events, and calls exchange_watch_begin() and _end().  An exchange is
+	 * -EOPNOTSUPP where query() would answer EXCHRANGE_BACKEND_NONE.  After an error that
+	 * is about one request, vector->refused says which.
 	 */
-	int (*submit)(struct exchange_request *request);
+	int (*submit)(struct exchange_vector *vector);
 };
 
 extern const struct exchange_backend exchange_backend_btrfs;

@@ -49,12 +49,7 @@ static int check_units(const struct exchange_request *request, u32 alignment)
 	return 0;
 }
 
-/*
- * Checks what depends on the inodes of @request, for a back end that exchanges by
- * itself, in multiples of @alignment bytes.  The caller holds both inodes' locks.
- * With TO_EOF, sets length so that it reaches the end of the longer tail.
- */
-int exchange_check_locked(struct exchange_request *request, u32 alignment)
+static int check_request(struct exchange_request *request, u32 alignment)
 {
 	struct inode *inode1 = file_inode(request->file1);
 	struct inode *inode2 = file_inode(request->file2);
@@ -80,4 +75,22 @@ int exchange_check_locked(struct exchange_request *request, u32 alignment)
 	return exchange_check_range(offset1, request->length) ?:
 	       exchange_check_range(offset2, request->length) ?:
 	       check_limits(request) ?: check_units(request, alignment);
+}
+
+/*
+ * Checks what depends on the inodes of @vector, for a back end that exchanges by itself, in
+ * multiples of @alignment bytes.  The caller holds the locks of all inodes.  With TO_EOF,
+ * sets length so that it reaches the end of the longer tail.
+ */
+int exchange_check_locked(struct exchange_vector *vector, u32 alignment)
+{
+	int error = 0;
+	u32 i;
+
+	for (i = 0; i < vector->count && !error; i++) {
+		error = check_request(&vector->requests[i], alignment);
+		if (error)
+			vector->refused = i;
+	}
+	return error;
 }

@@ -7,18 +7,22 @@
 #include "exchange.h"
 
 /* Whether the exchange has to be on stable storage when the call returns. */
-bool exchange_must_be_durable(const struct exchange_request *request)
+bool exchange_must_be_durable(const struct exchange_vector *vector)
 {
-	return request->flags & EXCHRANGE_DSYNC ||
-	       (request->file1->f_flags | request->file2->f_flags) & O_SYNC ||
-	       IS_SYNC(file_inode(request->file1)) ||
-	       IS_SYNC(file_inode(request->file2));
+	bool durable = vector->flags & EXCHRANGE_DSYNC;
+	u32 i;
+
+	for (i = 0; i < vector->file_count && !durable; i++)
+		durable = vector->files[i]->f_flags & O_SYNC ||
+			  IS_SYNC(file_inode(vector->files[i]));
+	return durable;
 }
 
 /* Tells who watches the files, after the exchange, without a lock. */
-void exchange_notify(const struct exchange_request *request)
+void exchange_notify(const struct exchange_vector *vector)
 {
-	fsnotify_modify(request->file1);
-	if (request->file1 != request->file2)
-		fsnotify_modify(request->file2);
+	u32 i;
+
+	for (i = 0; i < vector->file_count; i++)
+		fsnotify_modify(vector->files[i]);
 }

@@ -58,38 +58,65 @@ static const struct exchange_backend *find_backend(const struct file *file)
 	return NULL;
 }
 
-static int check_and_submit(struct exchange_request *request)
+/* All files are on the mount of the first. */
+static int check_request(const struct exchange_vector *vector, u32 i)
 {
+	const struct exchange_request *request = &vector->requests[i];
+
+	if (request->file2->f_path.mnt != vector->requests[0].file2->f_path.mnt)
+		return -EXDEV;
+	return exchange_check_request(request);
+}
+
+static int check(struct exchange_vector *vector)
+{
+	int error = 0;
+	u32 i;
+
+	for (i = 0; i < vector->count && !error; i++) {
+		trace_exchrange_request(&vector->requests[i]);
+		error = check_request(vector, i);
+		if (error)
+			vector->refused = i;
+	}
+	return error;
+}
+
+static int check_and_submit(struct exchange_vector *vector)
+{
+	const struct exchange_request *first = &vector->requests[0];
 	const struct exchange_backend *backend;
 	int error;
 
-	error = exchange_check_request(request);
+	error = check(vector);
+	if (!error && first->operation != EXCHANGE_OPERATION_START_COMMIT)
+		error = exchange_vector_index(vector);
 	if (error)
 		return error;
 
-	backend = find_backend(request->file2);
+	backend = find_backend(first->file2);
 	if (!backend)
 		return -EOPNOTSUPP;
 
-	return backend->submit(request);
+	return backend->submit(vector);
 }
 
 /*
- * Carries out @request, whose files the caller holds.  May sleep, takes no lock
- * of its own.  After an error both files hold what they held, if the back end
- * keeps that promise.
+ * Carries out @vector, which has a request at least and whose files the caller holds.  May
+ * sleep, takes no lock of its own.  After an error all files hold what they held, if the
+ * back end keeps that promise.
  */
-int exchange_submit(struct exchange_request *request)
+int exchange_submit(struct exchange_vector *vector)
 {
 	/* Reading the clock is dear on some machines: only if someone looks. */
 	bool timed = trace_exchrange_result_enabled();
 	u64 start = timed ? ktime_get_ns() : 0;
 	int error;
 
-	trace_exchrange_request(request);
-	error = check_and_submit(request);
+	error = check_and_submit(vector);
 	if (timed)
-		trace_exchrange_result(request, error, ktime_get_ns() - start);
+		trace_exchrange_result(&vector->requests[0], error,
+				       ktime_get_ns() - start);
 	return error;
 }
 

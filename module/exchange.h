@@ -17,10 +17,25 @@ extern const struct file_operations exchange_fops;
 /* exchange.c */
 int exchange_start(void);
 void exchange_stop(void);
-int exchange_submit(struct exchange_request *request);
+int exchange_submit(struct exchange_vector *vector);
 int exchange_query(struct file *file, struct exchrange_query *query);
 int exchange_check_backend(struct file *file);
 int exchange_watch(struct file *file);
+
+/* vector.c */
+int exchange_vector_index(struct exchange_vector *vector);
+int exchange_vector_submit(struct exchrange_vector *argument);
+
+/* locks.c */
+
+/* What lockdep is told to stand for all locks of a kind: sb_start_write()'s. */
+#define exchange_nest_lock(vector) \
+	(&(vector)->inodes[0].inode->i_sb->s_writers.rw_sem[SB_FREEZE_WRITE - 1])
+
+void exchange_lock_inodes(const struct exchange_vector *vector);
+void exchange_unlock_inodes(const struct exchange_vector *vector);
+void exchange_lock_mappings(const struct exchange_vector *vector);
+void exchange_unlock_mappings(const struct exchange_vector *vector);
 
 /* stage.c */
 int exchange_stage(struct file *file, u32 flags);
@@ -37,7 +52,7 @@ int exchange_check_request(const struct exchange_request *request);
 int exchange_check_range(u64 offset, u64 length);
 
 /* check_locked.c */
-int exchange_check_locked(struct exchange_request *request, u32 alignment);
+int exchange_check_locked(struct exchange_vector *vector, u32 alignment);
 
 /* drop_pages.c */
 
@@ -50,11 +65,11 @@ int exchange_drop_pages(struct address_space *mapping, loff_t start, loff_t last
 
 /* rights.c */
 const struct private_symbol *exchange_rights_symbol(void);
-int exchange_check_rights(const struct exchange_request *request);
+int exchange_check_rights(struct exchange_vector *vector);
 int exchange_check_write(struct file *file);
 
 /* complete.c */
-bool exchange_must_be_durable(const struct exchange_request *request);
-void exchange_notify(const struct exchange_request *request);
+bool exchange_must_be_durable(const struct exchange_vector *vector);
+void exchange_notify(const struct exchange_vector *vector);
 
 #endif /* EXCHRANGE_EXCHANGE_H */

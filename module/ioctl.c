@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * /dev/exchrange: user memory in, one struct exchange_request out.
+ * /dev/exchrange: user memory in, one struct exchange_vector out.
  *
  * A struct is copied once.  Its size comes with the ioctl number, so that both
  * sides can grow: copy_struct_from_user() has the rules.
@@ -19,6 +19,7 @@
 #define EXCHRANGE_QUERY_SIZE_VER0	56
 #define EXCHRANGE_WATCH_SIZE_VER0	8
 #define EXCHRANGE_STAGE_SIZE_VER0	32
+#define EXCHRANGE_VECTOR_SIZE_VER0	48
 
 #define EXCHRANGE_FLAGS	(EXCHRANGE_TO_EOF | EXCHRANGE_DSYNC | \
 			 EXCHRANGE_DRY_RUN | EXCHRANGE_FILE1_WRITTEN)
@@ -28,6 +29,7 @@ static_assert(sizeof(struct exchrange_commit) == EXCHRANGE_COMMIT_SIZE_VER0);
 static_assert(sizeof(struct exchrange_query) == EXCHRANGE_QUERY_SIZE_VER0);
 static_assert(sizeof(struct exchrange_watch) == EXCHRANGE_WATCH_SIZE_VER0);
 static_assert(sizeof(struct exchrange_stage) == EXCHRANGE_STAGE_SIZE_VER0);
+static_assert(sizeof(struct exchrange_vector) == EXCHRANGE_VECTOR_SIZE_VER0);
 
 /* Inlined, so that the sizes are constants. */
 static __always_inline int copy_argument(void *argument, size_t size,
@@ -56,7 +58,7 @@ static int submit_range(enum exchange_operation operation,
 
 	file1 = fdget(range->file1_fd);
 	if (fd_file(file1)) {
-		struct exchange_request request = {
+		struct exchange_single single = { .request = {
 			.operation	= operation,
 			.file1		= fd_file(file1),
 			.file2		= fd_file(file2),
@@ -65,12 +67,13 @@ static int submit_range(enum exchange_operation operation,
 			.length		= range->length,
 			.flags		= range->flags,
 			.argument	= user,
-		};
+		} };
 
 		if (freshness)
-			memcpy(request.freshness, freshness,
-			       sizeof(request.freshness));
-		error = exchange_submit(&request);
+			memcpy(single.request.freshness, freshness,
+			       sizeof(single.request.freshness));
+		exchange_init_single(&single);
+		error = exchange_submit(&single.vector);
 		fdput(file1);
 	}
 	fdput(file2);
@@ -116,10 +119,11 @@ static int ioctl_commit(void __user *user, size_t user_size)
 
 static int ioctl_start_commit(void __user *user, size_t user_size)
 {
-	struct exchange_request request = {
+	struct exchange_single single = { .request = {
 		.operation	= EXCHANGE_OPERATION_START_COMMIT,
 		.argument	= user,
-	};
+	} };
+	const struct exchange_request *request = &single.request;
 	struct exchrange_commit commit;
 	struct fd file2;
 	int error;
@@ -132,16 +136,17 @@ static int ioctl_start_commit(void __user *user, size_t user_size)
 		return -EINVAL;
 
 	file2 = fdget(commit.file2_fd);
-	request.file2 = fd_file(file2);
-	if (!request.file2)
+	single.request.file2 = fd_file(file2);
+	if (!request->file2)
 		return -EBADF;
-	error = exchange_submit(&request);
+	exchange_init_single(&single);
+	error = exchange_submit(&single.vector);
 	fdput(file2);
-	if (error || !request.sampled)
+	if (error || !request->sampled)
 		return error;
 
 	user += offsetof(struct exchrange_commit, file2_freshness);
-	if (copy_to_user(user, request.freshness, sizeof(request.freshness)))
+	if (copy_to_user(user, request->freshness, sizeof(request->freshness)))
 		return -EFAULT;
 	return 0;
 }
@@ -219,6 +224,25 @@ static int ioctl_stage(void __user *user, size_t user_size)
 	return ret;
 }
 
+/* Whether the caller's struct can take the answer is known before anything happens. */
+static int ioctl_exchange_vector(void __user *user, size_t user_size)
+{
+	struct exchrange_vector vector;
+	u32 __user *refused = user + offsetof(struct exchrange_vector, refused);
+	int error;
+
+	error = copy_argument(&vector, sizeof(vector), user, user_size,
+			      EXCHRANGE_VECTOR_SIZE_VER0);
+	if (error)
+		return error;
+	if (put_user(EXCHRANGE_REFUSED_NONE, refused))
+		return -EFAULT;
+	error = exchange_vector_submit(&vector);
+	if (error && put_user(vector.refused, refused))
+		return -EFAULT;
+	return error;
+}
+
 static long exchange_ioctl(struct file *device, unsigned int cmd,
 			   unsigned long arg)
 {
@@ -241,6 +265,8 @@ static long exchange_ioctl(struct file *device, unsigned int cmd,
 		return ioctl_watch(user, user_size);
 	case _IOC_NR(EXCHRANGE_IOC_STAGE):
 		return ioctl_stage(user, user_size);
+	case _IOC_NR(EXCHRANGE_IOC_EXCHANGE_VECTOR):
+		return ioctl_exchange_vector(user, user_size);
 	}
 	return -ENOTTY;
 }

@@ -11,6 +11,7 @@
 #include <linux/fs.h>
 #include <linux/limits.h>
 #include <linux/minmax.h>
+#include <linux/sched/signal.h>
 #include <linux/static_call.h>
 #include <linux/stringify.h>
 
@@ -91,11 +92,7 @@ static int ask_both(const struct exchange_request *request, int direction)
 	       rw_verify_area(direction, request->file2, &offset2, length);
 }
 
-/*
- * -EPERM, what a security module answers (-EACCES mostly), or -ERESTARTSYS for a caller that is
- * being killed.  The caller holds no lock; exchange_check_locked() looks at the flags again.
- */
-int exchange_check_rights(const struct exchange_request *request)
+static int ask_all(const struct exchange_request *request)
 {
 	if (IS_APPEND(file_inode(request->file1)) ||
 	    IS_APPEND(file_inode(request->file2)))
@@ -105,6 +102,25 @@ int exchange_check_rights(const struct exchange_request *request)
 	return ask_both(request, WRITE) ?:
 	       ask_truncate(request) ?:
 	       ask_both(request, READ);
+}
+
+/*
+ * -EPERM, what a security module answers (-EACCES mostly), or -ERESTARTSYS for a caller that is
+ * being killed.  The caller holds no lock; exchange_check_locked() looks at the flags again.
+ */
+int exchange_check_rights(struct exchange_vector *vector)
+{
+	int error = 0;
+	u32 i;
+
+	for (i = 0; i < vector->count && !error; i++) {
+		cond_resched();
+		error = fatal_signal_pending(current) ? -EINTR :
+							ask_all(&vector->requests[i]);
+		if (error)
+			vector->refused = i;
+	}
+	return error;
 }
 
 /*

@@ -62,7 +62,7 @@ MODULE_PARM_DESC(watches_max_user, "Most watches that a user may have (default: 
 struct bucket {
 	spinlock_t		lock;		/* of all that is in it */
 	struct hlist_head	watched;	/* struct watched_file */
-	struct hlist_head	under_way;	/* struct exchange_under_way */
+	struct hlist_head	under_way;	/* struct exchange_inode */
 } ____cacheline_aligned_in_smp;
 
 static struct bucket buckets[1 << BUCKET_BITS];
@@ -114,11 +114,11 @@ static struct watched_file *find_watched(const struct bucket *bucket,
 static unsigned int count_under_way(const struct bucket *bucket,
 				    const struct inode *inode)
 {
-	const struct exchange_under_way *side;
+	const struct exchange_inode *file;
 	unsigned int count = 0;
 
-	hlist_for_each_entry(side, &bucket->under_way, node)
-		count += side->inode == inode;
+	hlist_for_each_entry(file, &bucket->under_way, node)
+		count += file->inode == inode;
 	return count;
 }
 
@@ -205,21 +205,20 @@ static void unwatch_file(struct watch *watch)
 
 /* --- exchanges --------------------------------------------------------------------- */
 
-static void begin_side(struct exchange_under_way *side, const struct inode *inode)
+static void begin_file(struct exchange_inode *file)
 {
-	struct bucket *bucket = bucket_of(inode);
+	struct bucket *bucket = bucket_of(file->inode);
 	struct watched_file *watched;
 
-	side->inode = inode;
 	spin_lock(&bucket->lock);
-	hlist_add_head(&side->node, &bucket->under_way);
-	watched = find_watched(bucket, inode);
+	hlist_add_head(&file->node, &bucket->under_way);
+	watched = find_watched(bucket, file->inode);
 	if (watched) {
 		struct exchrange_watch_page *page = watched->page;
 
 		if (!watched->under_way++)
 			WRITE_ONCE(page->sequence, page->sequence + 1);
-		trace_exchrange_watch_begin(inode, page, watched->under_way);
+		trace_exchrange_watch_begin(file->inode, page, watched->under_way);
 	}
 	spin_unlock(&bucket->lock);
 }
@@ -242,47 +241,48 @@ static void end_watched(struct watched_file *watched, bool exchanged)
 		wake_up_interruptible_poll(&watched->wait, EPOLLIN | EPOLLRDNORM);
 }
 
-/* A side that did not begin is of a dry run, or the same file as the other one. */
-static void end_side(struct exchange_under_way *side, bool exchanged)
+/* One that did not begin is of a dry run. */
+static void end_file(struct exchange_inode *file, bool exchanged)
 {
 	struct watched_file *watched;
 	struct bucket *bucket;
 
-	if (hlist_unhashed(&side->node))
+	if (hlist_unhashed(&file->node))
 		return;
-	bucket = bucket_of(side->inode);
+	bucket = bucket_of(file->inode);
 	spin_lock(&bucket->lock);
-	hlist_del_init(&side->node);
-	watched = find_watched(bucket, side->inode);
+	hlist_del_init(&file->node);
+	watched = find_watched(bucket, file->inode);
 	if (watched)
 		end_watched(watched, exchanged);
 	spin_unlock(&bucket->lock);
 }
 
-void exchange_watch_begin(struct exchange_request *request)
+/* All files, before any changes: who reads two of them is told by either. */
+void exchange_watch_begin(struct exchange_vector *vector)
 {
-	const struct inode *inode1 = file_inode(request->file1);
-	const struct inode *inode2 = file_inode(request->file2);
+	u32 i;
 
-	if (request->flags & EXCHRANGE_DRY_RUN)
+	if (vector->flags & EXCHRANGE_DRY_RUN)
 		return;
-	begin_side(&request->under_way[0], inode1);
-	if (inode1 != inode2)
-		begin_side(&request->under_way[1], inode2);
+	for (i = 0; i < vector->inode_count; i++)
+		begin_file(&vector->inodes[i]);
 	/* Before anything that a reader can see; its acquire fence is the other half. */
 	smp_wmb();
 }
 
-void exchange_watch_end(struct exchange_request *request, bool exchanged)
+void exchange_watch_end(struct exchange_vector *vector, bool exchanged)
 {
-	end_side(&request->under_way[0], exchanged);
-	end_side(&request->under_way[1], exchanged);
+	u32 i;
+
+	for (i = 0; i < vector->inode_count; i++)
+		end_file(&vector->inodes[i], exchanged);
 }
 
-void exchange_watch_empty(struct exchange_request *request)
+void exchange_watch_empty(struct exchange_vector *vector)
 {
-	exchange_watch_begin(request);
-	exchange_watch_end(request, true);
+	exchange_watch_begin(vector);
+	exchange_watch_end(vector, true);
 }
 
 /* --- the descriptor ---------------------------------------------------------------- */

@@ -8,48 +8,90 @@
 #include "../exchange.h"
 #include "extents.h"
 
-/* Index 0 is file1's, 1 is file2's. */
-struct btrfs_exchange {
-	struct exchange_request	*request;
+/* Two ranges that change places.  Index 0 is file1's, 1 is file2's. */
+struct btrfs_pair {
+	const struct exchange_request	*request;
 	struct inode_range	range[2];
 	u64			new_size[2];	/* bytes; the old one without TO_EOF */
+	struct folio		*held[2];	/* by readers: see readers.c */
+	struct extent_state	*locked[2];	/* in the inodes' io_trees */
+
+	/* transaction.c's own */
+	struct extent_count	count[2];
+	struct extent_list	list[2];
+	u64			moved[2];	/* bytes that went to the other file */
+	u64			cut[2];		/* bytes that went for good */
+};
+
+/* A file, which may be in many pairs. */
+struct btrfs_file {
+	struct btrfs_inode	*inode;
+	s64			gain;		/* bytes of all files of its subvolume: the first */
+	u64			quota;		/* bytes reserved of that */
+	bool			is_changed, has_times;
+};
+
+struct btrfs_exchange {
+	struct exchange_vector	*vector;
+	struct btrfs_fs_info	*fs_info;
+	struct btrfs_file	*files;		/* vector->inode_count */
+	bool			is_empty;	/* no pair has bytes */
 
 	/* Why an attempt was -EBUSY, which the next one may not be. */
 	bool			pages_stay;	/* in the cache */
-	struct folio		*held[2];	/* by readers: see readers.c */
+	bool			readers_stay;	/* with a page that is held */
 	bool			patient;	/* with readers */
 
 	/* transaction.c's own */
-	u32			limit;		/* of extents, in both ranges */
-	struct extent_count	count[2];
-	struct extent_list	list[2];
+	u32			limit;		/* of extents, in all ranges */
+	u32			items;		/* that were counted so far */
 	struct extent_writer	writer;
 	struct btrfs_block_rsv	reserve;
 	u64			transid;	/* the transaction of the exchange */
 	bool			must_wait;	/* for its commit, and begin anew */
 	bool			must_abort;	/* an error aborts from here on */
+	u64			ref_bytes;	/* of the reserve, for the references */
 	bool			refs_run;
 	u32			refs_kept;	/* extents since then */
-	u64			moved[2];	/* bytes that went to the other file */
-	u64			cut[2];		/* bytes that went for good */
-	u64			quota[2];	/* bytes reserved of its subvolume's */
+
+	struct btrfs_pair	pairs[];	/* one for each request */
 };
 
-static inline struct inode *btrfs_exchange_inode(const struct btrfs_exchange *exchange,
-						 int side)
+/* The first pair from @pair on that has bytes, or NULL. */
+static inline struct btrfs_pair *btrfs_find_pair(const struct btrfs_exchange *exchange,
+						 const struct btrfs_pair *pair)
 {
-	return &exchange->range[side].inode->vfs_inode;
+	const struct btrfs_pair *end = exchange->pairs + exchange->vector->count;
+
+	while (pair < end && !pair->range[0].length)
+		pair++;
+	return pair < end ? (struct btrfs_pair *)pair : NULL;
+}
+
+/* for (pair = btrfs_first_pair(exchange); pair; pair = btrfs_next_pair(exchange, pair)) */
+static inline struct btrfs_pair *btrfs_first_pair(const struct btrfs_exchange *exchange)
+{
+	return btrfs_find_pair(exchange, exchange->pairs);
+}
+
+static inline struct btrfs_pair *btrfs_next_pair(const struct btrfs_exchange *exchange,
+						 const struct btrfs_pair *pair)
+{
+	return btrfs_find_pair(exchange, pair + 1);
+}
+
+static inline struct inode *btrfs_pair_inode(const struct btrfs_pair *pair, int side)
+{
+	return &pair->range[side].inode->vfs_inode;
 }
 
 /* page_cache.c */
 int btrfs_exchange_flush(const struct btrfs_exchange *exchange);
-bool btrfs_exchange_end_page(const struct btrfs_exchange *exchange, int side,
-			     pgoff_t *index);
+bool btrfs_pair_end_page(const struct btrfs_pair *pair, int side, pgoff_t *index);
 int btrfs_exchange_drop_pages(const struct btrfs_exchange *exchange);
 
 /* readers.c */
 void btrfs_exchange_lock_cache(const struct btrfs_exchange *exchange);
-void btrfs_exchange_unlock_cache(const struct btrfs_exchange *exchange);
 int btrfs_exchange_drop_cache(struct btrfs_exchange *exchange);
 int btrfs_exchange_await_readers(struct btrfs_exchange *exchange,
 				 unsigned long *patience);
@@ -63,10 +105,8 @@ int btrfs_exchange_rehearse(const struct btrfs_exchange *exchange);
 int btrfs_exchange_extents(struct btrfs_exchange *exchange);
 void btrfs_exchange_finish(struct btrfs_exchange *exchange);
 int btrfs_exchange_commit(const struct btrfs_exchange *exchange);
-bool btrfs_exchange_tail(const struct btrfs_exchange *exchange, int side,
-			 u64 *from, u64 *to);
-bool btrfs_exchange_next_run(const struct btrfs_exchange *exchange, u32 *next,
-			     u64 *from, u64 *to);
+bool btrfs_pair_tail(const struct btrfs_pair *pair, int side, u64 *from, u64 *to);
+bool btrfs_pair_next_run(const struct btrfs_pair *pair, u32 *next, u64 *from, u64 *to);
 
 /* user_limit.c */
 u32 btrfs_user_limit(void);

@@ -96,6 +96,8 @@ static void count_leaf(const struct extent_walk *walk)
 	u64 leaf = walk->path->nodes[0]->start;
 	struct extent_count *count = walk->count;
 
+	while (count->height < BTRFS_MAX_LEVEL && walk->path->nodes[count->height])
+		count->height++;
 	if (leaf != count->last_leaf)
 		count->leaves++;
 	count->last_leaf = leaf;

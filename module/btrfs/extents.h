@@ -39,6 +39,7 @@ struct extent_count {
 	u32	extents;
 	bool	has_inline;
 	u64	leaves;		/* of the subvolume tree, gone through */
+	u32	height;		/* of the tree: its levels */
 	u64	disk_bytes;	/* that their data takes on disk, shared or not */
 	u64	last_leaf;	/* bytenr, not to count one twice */
 	u64	last_extent;

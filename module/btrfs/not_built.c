@@ -24,7 +24,7 @@ static int not_built_query(struct file *file, struct exchrange_query *query)
 	return 0;
 }
 
-static int not_built_submit(struct exchange_request *request)
+static int not_built_submit(struct exchange_vector *vector)
 {
 	return -EOPNOTSUPP;
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The page cache of both files: written back before the exchange, and what is going to
+ * The page cache of all files: written back before the exchange, and what is going to
  * move dropped.
  *
- * Whoever calls these holds both inodes' locks, invalidate_locks and i_mmap_locks for
+ * Whoever calls these holds all inodes' locks, invalidate_locks and i_mmap_locks for
  * writing.
  */
 #include <linux/fs.h>
@@ -25,20 +25,15 @@ static bool is_past_disk_size(const struct inode_range *range)
 }
 
 /*
- * Writes a range back and waits until its extents are in the subvolume's tree.  The
- * rest of the file is at least sent on its way: writes without CoW that were
- * promised their old place must get it before their extent has a second owner.  All
- * of the file where the size on disk has to be the size.
+ * Waits until the extents of a written range are in the subvolume's tree.  All of the file
+ * where the size on disk has to be the size.
  */
-static int flush_range(const struct btrfs_exchange *exchange, int side)
+static int wait_for_range(const struct btrfs_pair *pair, int side)
 {
-	const struct inode_range *range = &exchange->range[side];
+	const struct inode_range *range = &pair->range[side];
 	int error;
 
-	error = filemap_flush(range->inode->vfs_inode.i_mapping);
-	if (error)
-		return error;
-	if (exchange->request->flags & EXCHRANGE_TO_EOF)
+	if (pair->request->flags & EXCHRANGE_TO_EOF)
 		return btrfs_wait_ordered_range(range->inode, 0, LLONG_MAX);
 	error = btrfs_wait_ordered_range(range->inode, range->start,
 					 range->length);
@@ -47,11 +42,29 @@ static int flush_range(const struct btrfs_exchange *exchange, int side)
 	return btrfs_wait_ordered_range(range->inode, 0, LLONG_MAX);
 }
 
+/*
+ * Writes all ranges back.  The rest of the files is at least sent on its way: writes without
+ * CoW that were promised their old place must get it before their extent has a second owner.
+ */
 int btrfs_exchange_flush(const struct btrfs_exchange *exchange)
 {
-	inode_dio_wait(btrfs_exchange_inode(exchange, 0));
-	inode_dio_wait(btrfs_exchange_inode(exchange, 1));
-	return flush_range(exchange, 0) ?: flush_range(exchange, 1);
+	const struct exchange_vector *vector = exchange->vector;
+	const struct btrfs_pair *pair;
+	int error = 0;
+	u32 i;
+
+	for (i = 0; i < vector->inode_count; i++)
+		inode_dio_wait(vector->inodes[i].inode);
+	for (i = 0; i < vector->inode_count && !error; i++)
+		error = filemap_flush(vector->inodes[i].inode->i_mapping);
+	if (error)
+		return error;
+	for (pair = btrfs_first_pair(exchange); pair; pair = btrfs_next_pair(exchange, pair)) {
+		error = wait_for_range(pair, 0) ?: wait_for_range(pair, 1);
+		if (error)
+			return error;
+	}
+	return 0;
 }
 
 /*
@@ -76,18 +89,18 @@ static int drop_pages(const struct inode_range *range, u64 from, u64 to)
 			  range->start + to);
 }
 
-static int drop_runs(const struct btrfs_exchange *exchange)
+static int drop_runs(const struct btrfs_pair *pair)
 {
 	u64 from, to;
 	u32 next = 0;
 	int i, error = 0;
 
-	while (!error && btrfs_exchange_next_run(exchange, &next, &from, &to))
+	while (!error && btrfs_pair_next_run(pair, &next, &from, &to))
 		for (i = 0; i < 2 && !error; i++)
-			error = drop_pages(&exchange->range[i], from, to);
+			error = drop_pages(&pair->range[i], from, to);
 	for (i = 0; i < 2 && !error; i++)
-		if (btrfs_exchange_tail(exchange, i, &from, &to))
-			error = drop_pages(&exchange->range[i], from, to);
+		if (btrfs_pair_tail(pair, i, &from, &to))
+			error = drop_pages(&pair->range[i], from, to);
 	return error;
 }
 
@@ -96,26 +109,24 @@ static int drop_runs(const struct btrfs_exchange *exchange)
  * Read again, it has zeroes behind that.  False where none has: no size changes, or the end
  * is that of a page.
  */
-bool btrfs_exchange_end_page(const struct btrfs_exchange *exchange, int side,
-			     pgoff_t *index)
+bool btrfs_pair_end_page(const struct btrfs_pair *pair, int side, pgoff_t *index)
 {
-	u64 size = i_size_read(btrfs_exchange_inode(exchange, side));
-	u64 end = min(size, exchange->new_size[side]);
+	u64 size = i_size_read(btrfs_pair_inode(pair, side));
+	u64 end = min(size, pair->new_size[side]);
 
 	*index = end >> PAGE_SHIFT;
-	return size != exchange->new_size[side] && offset_in_page(end);
+	return size != pair->new_size[side] && offset_in_page(end);
 }
 
-static int drop_end(const struct btrfs_exchange *exchange, int side)
+static int drop_end(const struct btrfs_pair *pair, int side)
 {
 	pgoff_t index;
 	u64 start;
 
-	if (!btrfs_exchange_end_page(exchange, side, &index))
+	if (!btrfs_pair_end_page(pair, side, &index))
 		return 0;
 	start = (u64)index << PAGE_SHIFT;
-	return drop_range(btrfs_exchange_inode(exchange, side), start,
-			  start + PAGE_SIZE);
+	return drop_range(btrfs_pair_inode(pair, side), start, start + PAGE_SIZE);
 }
 
 /*
@@ -126,6 +137,13 @@ static int drop_end(const struct btrfs_exchange *exchange, int side)
  */
 int btrfs_exchange_drop_pages(const struct btrfs_exchange *exchange)
 {
-	return drop_runs(exchange) ?: drop_end(exchange, 0) ?:
-	       drop_end(exchange, 1);
+	const struct btrfs_pair *pair;
+	int error;
+
+	for (pair = btrfs_first_pair(exchange); pair; pair = btrfs_next_pair(exchange, pair)) {
+		error = drop_runs(pair) ?: drop_end(pair, 0) ?: drop_end(pair, 1);
+		if (error)
+			return error;
+	}
+	return 0;
 }

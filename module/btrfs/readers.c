@@ -24,25 +24,24 @@
 #define SLEEPS		5
 
 /* The page of @side that has the nearer end, with a reference; NULL where there is none. */
-static struct folio *get_end_folio(const struct btrfs_exchange *exchange, int side)
+static struct folio *get_end_folio(const struct btrfs_pair *pair, int side)
 {
 	struct folio *folio;
 	pgoff_t index;
 
-	if (!btrfs_exchange_end_page(exchange, side, &index))
+	if (!btrfs_pair_end_page(pair, side, &index))
 		return NULL;
-	folio = filemap_get_folio(btrfs_exchange_inode(exchange, side)->i_mapping,
-				  index);
+	folio = filemap_get_folio(btrfs_pair_inode(pair, side)->i_mapping, index);
 	return IS_ERR_OR_NULL(folio) ? NULL : folio;
 }
 
-/* One of the two that is being read from the disk. */
-static struct folio *get_folio_being_read(const struct btrfs_exchange *exchange)
+/* One of a pair's that is being read from the disk. */
+static struct folio *get_folio_of_pair(const struct btrfs_pair *pair)
 {
 	int i;
 
 	for (i = 0; i < 2; i++) {
-		struct folio *folio = get_end_folio(exchange, i);
+		struct folio *folio = get_end_folio(pair, i);
 
 		if (folio && !folio_test_uptodate(folio))
 			return folio;
@@ -52,34 +51,40 @@ static struct folio *get_folio_being_read(const struct btrfs_exchange *exchange)
 	return NULL;
 }
 
+/* One of all of them. */
+static struct folio *get_folio_being_read(const struct btrfs_exchange *exchange)
+{
+	const struct btrfs_pair *pair;
+	struct folio *folio;
+
+	for (pair = btrfs_first_pair(exchange); pair; pair = btrfs_next_pair(exchange, pair)) {
+		folio = get_folio_of_pair(pair);
+		if (folio)
+			return folio;
+	}
+	return NULL;
+}
+
 /*
- * Takes both files' invalidate_locks.  Whoever waits for a page to be read waits for this lock
+ * Takes all files' invalidate_locks.  Whoever waits for a page to be read waits for this lock
  * too, with a reference, for which btrfs_exchange_drop_cache() would wait in vain.  So the
  * lock is taken when there is no such page.  The caller holds the inodes' locks, and has
  * set the new sizes.
  */
 void btrfs_exchange_lock_cache(const struct btrfs_exchange *exchange)
 {
-	struct address_space *mapping1 = btrfs_exchange_inode(exchange, 0)->i_mapping;
-	struct address_space *mapping2 = btrfs_exchange_inode(exchange, 1)->i_mapping;
 	struct folio *folio;
 	int reads;
 
 	for (reads = 0;; reads++) {
-		filemap_invalidate_lock_two(mapping1, mapping2);
+		exchange_lock_mappings(exchange->vector);
 		folio = reads < READS ? get_folio_being_read(exchange) : NULL;
 		if (!folio)
 			return;
-		filemap_invalidate_unlock_two(mapping1, mapping2);
+		exchange_unlock_mappings(exchange->vector);
 		folio_wait_locked(folio);
 		folio_put(folio);
 	}
-}
-
-void btrfs_exchange_unlock_cache(const struct btrfs_exchange *exchange)
-{
-	filemap_invalidate_unlock_two(btrfs_exchange_inode(exchange, 0)->i_mapping,
-				      btrfs_exchange_inode(exchange, 1)->i_mapping);
 }
 
 /*
@@ -123,32 +128,53 @@ static bool is_let_go(struct file *file, struct folio *folio)
 	return false;
 }
 
+/* The pages of all ends that are going to be others, with references. */
+static void get_ends(struct btrfs_exchange *exchange)
+{
+	struct btrfs_pair *pair;
+	int i;
+
+	for (pair = btrfs_first_pair(exchange); pair; pair = btrfs_next_pair(exchange, pair))
+		for (i = 0; i < 2; i++)
+			pair->held[i] = get_end_folio(pair, i);
+}
+
+/* Puts those that nobody else has; all of them with @all. */
+static void put_ends(struct btrfs_exchange *exchange, bool all)
+{
+	struct btrfs_pair *pair;
+	int i;
+
+	for (pair = btrfs_first_pair(exchange); pair; pair = btrfs_next_pair(exchange, pair))
+		for (i = 0; i < 2; i++) {
+			if (!pair->held[i])
+				continue;
+			if (!all && !is_let_go(exchange_request_file(pair->request, i),
+					       pair->held[i])) {
+				exchange->readers_stay = true;
+				continue;
+			}
+			folio_put(pair->held[i]);
+			pair->held[i] = NULL;
+		}
+}
+
 /*
  * Drops the pages of what is going to move, as btrfs_exchange_drop_pages().  Where somebody
- * reads an end that is going to be another one, exchange->held has its page, and the answer
- * is -EBUSY: btrfs_exchange_await_readers() follows, without a lock.  An exchange that is
- * not patient does not look.
+ * reads an end that is going to be another one, held[] of its pair has its page, and the
+ * answer is -EBUSY: btrfs_exchange_await_readers() follows, without a lock.  An exchange that
+ * is not patient does not look.
  */
 int btrfs_exchange_drop_cache(struct btrfs_exchange *exchange)
 {
-	struct file *files[] = { exchange->request->file1, exchange->request->file2 };
-	struct folio *end[2] = { };
-	int i, error;
+	int error;
 
-	for (i = 0; i < 2 && exchange->patient; i++)
-		end[i] = get_end_folio(exchange, i);
+	if (exchange->patient)
+		get_ends(exchange);
 	error = btrfs_exchange_drop_pages(exchange);
 	exchange->pages_stay = error == -EBUSY;
-	for (i = 0; i < 2; i++) {
-		if (!end[i])
-			continue;
-		if (error || is_let_go(files[i], end[i])) {
-			folio_put(end[i]);
-			continue;
-		}
-		exchange->held[i] = end[i];
-	}
-	return error ?: exchange->held[0] || exchange->held[1] ? -EBUSY : 0;
+	put_ends(exchange, error);
+	return error ?: exchange->readers_stay ? -EBUSY : 0;
 }
 
 /*
@@ -160,20 +186,24 @@ int btrfs_exchange_await_readers(struct btrfs_exchange *exchange,
 				 unsigned long *patience)
 {
 	unsigned long begin = jiffies, deadline = begin + *patience;
+	struct btrfs_pair *pair;
 	int i, error = 0;
 
-	for (i = 0; i < 2; i++) {
-		struct folio *folio = exchange->held[i];
+	for (pair = btrfs_first_pair(exchange); pair; pair = btrfs_next_pair(exchange, pair))
+		for (i = 0; i < 2; i++) {
+			struct folio *folio = pair->held[i];
 
-		if (!folio)
-			continue;
-		while (!error && is_held(folio) && time_before(jiffies, deadline)) {
-			usleep_range(100, 500);
-			if (fatal_signal_pending(current))
-				error = -EINTR;
+			if (!folio)
+				continue;
+			while (!error && is_held(folio) &&
+			       time_before(jiffies, deadline)) {
+				usleep_range(100, 500);
+				if (fatal_signal_pending(current))
+					error = -EINTR;
+			}
+			folio_put(folio);
+			pair->held[i] = NULL;
 		}
-		folio_put(folio);
-	}
 	*patience -= min(*patience, jiffies - begin);
 	return error;
 }

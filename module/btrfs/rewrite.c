@@ -3,8 +3,8 @@
  * Sectors that are written anew before an exchange: inline extents that cannot stay such
  * ones where they go, and what a last sector has behind the end.
  *
- * Whoever calls these holds both inodes' locks, invalidate_locks and i_mmap_locks for
- * writing; both ranges are written back.
+ * Whoever calls these holds all inodes' locks, invalidate_locks and i_mmap_locks for
+ * writing; all ranges are written back.
  */
 #include <linux/list.h>
 #include <linux/spinlock.h>
@@ -15,18 +15,18 @@
  * An inline extent is all of a file, at its start: it moves as it is where the
  * other file takes all of it, at its start, and has nothing behind its end.
  */
-static bool can_move_inline(const struct btrfs_exchange *exchange)
+static bool can_move_inline(const struct btrfs_pair *pair)
 {
-	const struct exchange_request *request = exchange->request;
+	const struct exchange_request *request = pair->request;
 
 	if (request->file1_offset || request->file2_offset ||
 	    request->flags & EXCHRANGE_FILE1_WRITTEN ||
-	    (exchange->range[0].inode->flags | exchange->range[1].inode->flags) &
+	    (pair->range[0].inode->flags | pair->range[1].inode->flags) &
 	    BTRFS_INODE_PREALLOC)
 		return false;
 	return request->flags & EXCHRANGE_TO_EOF ||
-	       (request->length == i_size_read(btrfs_exchange_inode(exchange, 0)) &&
-		request->length == i_size_read(btrfs_exchange_inode(exchange, 1)));
+	       (request->length == i_size_read(btrfs_pair_inode(pair, 0)) &&
+		request->length == i_size_read(btrfs_pair_inode(pair, 1)));
 }
 
 static int has_inline(const struct inode_range *range)
@@ -112,18 +112,18 @@ static int rewrite_sector(struct btrfs_inode *inode, u64 offset,
  * Makes inline extents regular ones where they cannot move as they are.  The
  * contents stay; -ENOSPC where there is no room.
  */
-static int split_inline(const struct btrfs_exchange *exchange)
+static int split_inline(const struct btrfs_pair *pair)
 {
 	int i, ret;
 
-	if (can_move_inline(exchange))
+	if (can_move_inline(pair))
 		return 0;
 	for (i = 0; i < 2; i++) {
-		ret = has_inline(&exchange->range[i]);
+		ret = has_inline(&pair->range[i]);
 		if (ret > 0)
-			ret = rewrite_sector(exchange->range[i].inode, 0,
+			ret = rewrite_sector(pair->range[i].inode, 0,
 					     btrfs_dirty_first_block) ?:
-			      has_inline(&exchange->range[i]);
+			      has_inline(&pair->range[i]);
 		if (ret)
 			return ret < 0 ? ret : -EOPNOTSUPP;
 	}
@@ -152,14 +152,14 @@ static int has_data(const struct inode_range *range, u64 offset)
  * grows and keeps that sector, since file1 has a hole there, it becomes zeroes first, as
  * a truncate to a larger size makes it.  A hole stays one.
  */
-static int zero_last_sector(const struct btrfs_exchange *exchange)
+static int zero_last_sector(const struct btrfs_pair *pair)
 {
-	const struct inode_range *range = exchange->range;
-	loff_t size = i_size_read(btrfs_exchange_inode(exchange, 1));
+	const struct inode_range *range = pair->range;
+	loff_t size = i_size_read(btrfs_pair_inode(pair, 1));
 	u64 sector = round_down(size, range[1].inode->root->fs_info->sectorsize);
 	int ret;
 
-	if (!range[0].written_only || exchange->new_size[1] <= size ||
+	if (!range[0].written_only || pair->new_size[1] <= size ||
 	    sector == size)
 		return 0;
 	ret = has_data(&range[0], sector - range[1].start);
@@ -177,5 +177,13 @@ static int zero_last_sector(const struct btrfs_exchange *exchange)
  */
 int btrfs_exchange_rewrite(const struct btrfs_exchange *exchange)
 {
-	return split_inline(exchange) ?: zero_last_sector(exchange);
+	const struct btrfs_pair *pair;
+	int error;
+
+	for (pair = btrfs_first_pair(exchange); pair; pair = btrfs_next_pair(exchange, pair)) {
+		error = split_inline(pair) ?: zero_last_sector(pair);
+		if (error)
+			return error;
+	}
+	return 0;
 }

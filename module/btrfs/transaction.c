@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The exchange of two ranges in one transaction.
+ * The exchange of pairs of ranges in one transaction.
  *
  * First all of ours that can fail: memory, space, quota, limits.  Then, in one handle:
  *
- *	make the leaves of both ranges writable, and collect their extents
- *	slice by slice, for most files one:
+ *	make the leaves of all ranges writable, and collect their extents
+ *	pair by pair and slice by slice, for most pairs one:
  *		add the references of the new owners
  *		drop both slices' extents, with the references of the old owners
  *		insert the other's extents
- *	update both inodes
+ *	update all inodes
  *
  * A handle keeps its transaction from being committed, so a crash, and a
  * snapshot, finds all of this or nothing.  From the first drop on there is no way
  * back: an error aborts the transaction.
  *
- * Whoever calls these holds both inodes' locks, invalidate_locks and i_mmap_locks for
+ * Whoever calls these holds all inodes' locks, invalidate_locks and i_mmap_locks for
  * writing; no ordered extent is pending in the ranges, and nothing of what is going
  * to move is in the page cache.
  */
@@ -37,34 +37,39 @@
 /* More than that where no two extents begin side by side is too many for memory. */
 #define MAX_SLICE	(2 * SLICE)
 
-/* Units of btrfs_start_transaction(): an inode each. */
-#define HANDLE_UNITS		2
-/* Of each file an inode, and an attribute that goes with its directory item. */
-#define PRIVILEGES_UNITS	(2 * 3)
+/* Units of btrfs_start_transaction() for each file: its inode. */
+#define HANDLE_UNITS		1
+/* An inode, and an attribute that goes with its directory item. */
+#define PRIVILEGES_UNITS	3
 
-static struct btrfs_fs_info *fs_info_of(const struct btrfs_exchange *exchange)
+static u32 count_files(const struct btrfs_exchange *exchange)
 {
-	return exchange->range[0].inode->root->fs_info;
+	return exchange->vector->inode_count;
 }
 
-static bool is_two_subvolumes(const struct btrfs_exchange *exchange)
+static struct btrfs_root *first_root(const struct btrfs_exchange *exchange)
 {
-	return exchange->range[0].inode->root != exchange->range[1].inode->root;
+	return exchange->files[0].inode->root;
+}
+
+static struct btrfs_file *file_of(const struct btrfs_exchange *exchange,
+				  const struct btrfs_pair *pair, int side)
+{
+	return &exchange->files[pair->request->inode_index[side]];
 }
 
 /*
  * The parts of the range that change hands, in bytes from its start: all of it, or
  * with FILE1_WRITTEN each stretch of file1's list without a gap.  @next starts as 0.
  */
-bool btrfs_exchange_next_run(const struct btrfs_exchange *exchange, u32 *next,
-			     u64 *from, u64 *to)
+bool btrfs_pair_next_run(const struct btrfs_pair *pair, u32 *next, u64 *from, u64 *to)
 {
-	const struct extent_list *list = &exchange->list[0];
-	const u32 sectorsize = fs_info_of(exchange)->sectorsize;
+	const struct extent_list *list = &pair->list[0];
+	const u32 sectorsize = pair->range[0].inode->root->fs_info->sectorsize;
 
-	if (!exchange->range[0].written_only) {
+	if (!pair->range[0].written_only) {
 		*from = 0;
-		*to = exchange->range[0].length;
+		*to = pair->range[0].length;
 		return (*next)++ == 0 && *to > 0;
 	}
 
@@ -88,69 +93,89 @@ bool btrfs_exchange_next_run(const struct btrfs_exchange *exchange, u32 *next,
  * @side: the sizes change, but what is not written does not move.  In bytes from the
  * range's start.  False where there is no such thing.
  */
-bool btrfs_exchange_tail(const struct btrfs_exchange *exchange, int side,
-			 u64 *from, u64 *to)
+bool btrfs_pair_tail(const struct btrfs_pair *pair, int side, u64 *from, u64 *to)
 {
-	const struct inode_range *range = &exchange->range[side];
+	const struct inode_range *range = &pair->range[side];
 	u64 size = i_size_read(&range->inode->vfs_inode);
 
-	if (!exchange->range[0].written_only)
+	if (!pair->range[0].written_only)
 		return false;
-	*from = round_up(min(size, exchange->new_size[side]),
-			 fs_info_of(exchange)->sectorsize) - range->start;
+	*from = round_up(min(size, pair->new_size[side]),
+			 range->inode->root->fs_info->sectorsize) - range->start;
 	*to = range->length;
-	return size != exchange->new_size[side] && *from < *to;
+	return size != pair->new_size[side] && *from < *to;
 }
 
-/* Adds [@from, @to) of @side, in bytes from its start.  -E2BIG beyond the limit of both. */
-static int count_part(struct btrfs_exchange *exchange, int side, u64 from, u64 to)
+/* Adds [@from, @to) of @side, in bytes from its start.  -E2BIG beyond the limit of all. */
+static int count_part(struct btrfs_exchange *exchange, struct btrfs_pair *pair, int side,
+		      u64 from, u64 to)
 {
-	struct extent_count *count = exchange->count;
+	struct extent_count *count = &pair->count[side];
+	u32 others = exchange->items - count->items;
+	int error;
 
-	count[side].limit = exchange->limit - count[!side].items;
-	return count_extents(&exchange->range[side], from, to, &count[side]);
+	count->limit = exchange->limit - others;
+	error = count_extents(&pair->range[side], from, to, count);
+	exchange->items = others + count->items;
+	return error;
 }
 
-static int count_tails(struct btrfs_exchange *exchange)
+static int count_tails(struct btrfs_exchange *exchange, struct btrfs_pair *pair)
 {
 	u64 from, to;
 	int i, error = 0;
 
 	for (i = 0; i < 2 && !error; i++)
-		if (btrfs_exchange_tail(exchange, i, &from, &to))
-			error = count_part(exchange, i, from, to);
+		if (btrfs_pair_tail(pair, i, &from, &to))
+			error = count_part(exchange, pair, i, from, to);
 	return error;
 }
 
 /* Counts both ranges and makes room for their extents. */
-static int alloc_lists(struct btrfs_exchange *exchange)
+static int alloc_pair_lists(struct btrfs_exchange *exchange, struct btrfs_pair *pair)
 {
-	struct btrfs_fs_info *fs_info = fs_info_of(exchange);
 	u64 from, to;
 	u32 next = 0;
 	int error;
 
-	error = count_part(exchange, 0, 0, exchange->range[0].length) ?:
-		alloc_extent_list(&exchange->list[0], &exchange->count[0], fs_info);
-	if (!error && exchange->range[0].written_only)
-		error = collect_extents(NULL, &exchange->range[0], 0,
-					exchange->range[0].length,
-					&exchange->list[0]);
-	while (!error && btrfs_exchange_next_run(exchange, &next, &from, &to))
-		error = count_part(exchange, 1, from, to);
-	return error ?: count_tails(exchange) ?:
-	       alloc_extent_list(&exchange->list[1], &exchange->count[1], fs_info);
+	error = count_part(exchange, pair, 0, 0, pair->range[0].length) ?:
+		alloc_extent_list(&pair->list[0], &pair->count[0], exchange->fs_info);
+	if (!error && pair->range[0].written_only)
+		error = collect_extents(NULL, &pair->range[0], 0,
+					pair->range[0].length, &pair->list[0]);
+	while (!error && btrfs_pair_next_run(pair, &next, &from, &to))
+		error = count_part(exchange, pair, 1, from, to);
+	return error ?: count_tails(exchange, pair) ?:
+	       alloc_extent_list(&pair->list[1], &pair->count[1], exchange->fs_info);
+}
+
+static int alloc_lists(struct btrfs_exchange *exchange)
+{
+	struct btrfs_pair *pair;
+	int error;
+
+	for (pair = btrfs_first_pair(exchange); pair; pair = btrfs_next_pair(exchange, pair)) {
+		error = alloc_pair_lists(exchange, pair);
+		if (error)
+			return error;
+	}
+	return 0;
 }
 
 static void free_lists(struct btrfs_exchange *exchange)
 {
+	struct btrfs_pair *pair;
 	int i;
 
-	for (i = 0; i < 2; i++) {
-		free_extent_list(&exchange->list[i]);
-		exchange->list[i] = (struct extent_list) { };
-		exchange->count[i] = (struct extent_count) { };
+	for (pair = btrfs_first_pair(exchange); pair; pair = btrfs_next_pair(exchange, pair)) {
+		cond_resched();
+		for (i = 0; i < 2; i++) {
+			free_extent_list(&pair->list[i]);
+			pair->list[i] = (struct extent_list) { };
+			pair->count[i] = (struct extent_count) { };
+		}
 	}
+	exchange->items = 0;
 }
 
 /* The same within the limit that the caller has; whether that is root's is asked if it counts. */
@@ -168,24 +193,74 @@ static int alloc_lists_limited(struct btrfs_exchange *exchange)
 	return alloc_lists(exchange);
 }
 
+/* What all pairs have together. */
+struct totals {
+	u64	pairs;
+	u64	extents[2];
+	u64	leaves;		/* of the subvolume trees; one may be counted for many pairs */
+	u64	nodes;		/* above these, likewise */
+	u64	tree_blocks;	/* of all subvolume trees, with what is put into them meanwhile */
+};
+
+static void add_pair(struct totals *totals, const struct btrfs_pair *pair)
+{
+	const struct extent_count *count = pair->count;
+	int i;
+
+	totals->pairs++;
+	for (i = 0; i < 2; i++) {
+		totals->extents[i] += count[i].extents;
+		totals->leaves += count[i].leaves;
+		totals->nodes += count[i].height ? count[i].height - 1 : 0;
+	}
+}
+
+static struct totals add_up(const struct btrfs_exchange *exchange)
+{
+	const struct btrfs_pair *pair;
+	struct totals totals = { };
+	u32 i;
+
+	for (pair = btrfs_first_pair(exchange); pair; pair = btrfs_next_pair(exchange, pair))
+		add_pair(&totals, pair);
+	for (i = 0; i < count_files(exchange); i++) {
+		const struct btrfs_root *root = exchange->files[i].inode->root;
+
+		/* Files of one subvolume side by side count it once. */
+		if (i && root == exchange->files[i - 1].inode->root)
+			continue;
+		totals.tree_blocks += 2 * (le64_to_cpu(root->root_item.bytes_used) /
+					   exchange->fs_info->nodesize + BTRFS_MAX_LEVEL);
+	}
+	return totals;
+}
+
 /*
  * Blocks of the subvolume trees: every leaf that holds the old extents, and those that
  * the new ones fill, at least half of each; a split more at both ends of what is
  * dropped.  As many again, for the nodes above them, of which there are far fewer, and
  * for leaves that are written out before the transaction ends and have to be
  * allocated anew; and a path for each tree.
+ *
+ * Pairs that are far apart may each have nodes of their own.  But many of them are in the same
+ * leaves: of these there are no more than the trees have, each of which may be split.
  */
-static u64 subvolume_blocks(const struct btrfs_exchange *exchange)
+static u64 subvolume_blocks(const struct btrfs_exchange *exchange,
+			    const struct totals *totals)
 {
-	const struct extent_count *count = exchange->count;
-	u64 extents = (u64)count[0].extents + count[1].extents;
+	u64 extents = totals->extents[0] + totals->extents[1];
 	u64 item_bytes = sizeof(struct btrfs_item) +
 			 sizeof(struct btrfs_file_extent_item);
-	u64 leaves = count[0].leaves + count[1].leaves + 2 +
-		     DIV_ROUND_UP_ULL(extents * item_bytes,
-				      btrfs_leaf_data_size(fs_info_of(exchange)) / 2);
+	u64 leaves = totals->leaves, splits = 2 * totals->pairs, nodes = 0;
 
-	return 2 * leaves + 2 * BTRFS_MAX_LEVEL;
+	if (totals->pairs > 1) {
+		leaves = min(leaves, totals->tree_blocks);
+		splits = min(splits, totals->tree_blocks);
+		nodes = min(totals->nodes, totals->tree_blocks);
+	}
+	leaves += splits + DIV_ROUND_UP_ULL(extents * item_bytes,
+					    btrfs_leaf_data_size(exchange->fs_info) / 2);
+	return 2 * (leaves + nodes) + max(2u, count_files(exchange)) * BTRFS_MAX_LEVEL;
 }
 
 /*
@@ -193,12 +268,12 @@ static u64 subvolume_blocks(const struct btrfs_exchange *exchange)
  * one.  It has no more leaves than it has blocks; each may be split once, for the owner
  * that is added first, and as many again are for nodes.
  */
-static u64 extent_blocks(const struct btrfs_exchange *exchange)
+static u64 extent_blocks(const struct btrfs_exchange *exchange,
+			 const struct totals *totals)
 {
-	struct btrfs_fs_info *fs_info = fs_info_of(exchange);
-	const struct extent_count *count = exchange->count;
+	struct btrfs_fs_info *fs_info = exchange->fs_info;
 	struct btrfs_root *root = btrfs_extent_root(fs_info, 0);
-	u64 leaves = (u64)count[0].extents + count[1].extents;
+	u64 leaves = totals->extents[0] + totals->extents[1];
 
 	if (root)
 		leaves = min(leaves, le64_to_cpu(root->root_item.bytes_used) /
@@ -211,12 +286,55 @@ static u64 extent_blocks(const struct btrfs_exchange *exchange)
  * blocks that all this allocates and frees, has hundreds of records in a leaf.  A path
  * for each of the other trees.
  */
-static u64 metadata_bytes(const struct btrfs_exchange *exchange)
+static u64 metadata_bytes(const struct btrfs_exchange *exchange,
+			  const struct totals *totals)
 {
-	u64 blocks = subvolume_blocks(exchange) + extent_blocks(exchange);
+	u64 blocks = subvolume_blocks(exchange, totals) + extent_blocks(exchange, totals);
 
 	blocks += blocks / 16 + 4 * BTRFS_MAX_LEVEL;
-	return blocks * fs_info_of(exchange)->nodesize;
+	return blocks * exchange->fs_info->nodesize;
+}
+
+/* The first file of the subvolume of @file, which stands for it. */
+static struct btrfs_file *first_of_subvolume(const struct btrfs_exchange *exchange,
+					     const struct btrfs_file *file)
+{
+	struct btrfs_file *first = exchange->files;
+
+	while (first->inode->root != file->inode->root)
+		first++;
+	return first;
+}
+
+static bool is_one_subvolume(const struct btrfs_exchange *exchange)
+{
+	u32 i;
+
+	for (i = 1; i < count_files(exchange); i++)
+		if (exchange->files[i].inode->root != first_root(exchange))
+			return false;
+	return true;
+}
+
+/* What each subvolume gains by all pairs together; what it loses is below zero. */
+static void sum_up_gains(struct btrfs_exchange *exchange)
+{
+	struct btrfs_pair *pair;
+	int i;
+
+	for (pair = btrfs_first_pair(exchange); pair; pair = btrfs_next_pair(exchange, pair))
+		for (i = 0; i < 2; i++)
+			file_of(exchange, pair, i)->gain += pair->count[!i].disk_bytes -
+							    pair->count[i].disk_bytes;
+	for (i = 0; i < count_files(exchange); i++) {
+		struct btrfs_file *file = &exchange->files[i];
+		struct btrfs_file *first = first_of_subvolume(exchange, file);
+
+		if (first == file)
+			continue;
+		first->gain += file->gain;
+		file->gain = 0;
+	}
 }
 
 /*
@@ -228,28 +346,30 @@ static u64 metadata_bytes(const struct btrfs_exchange *exchange)
  */
 static int reserve_quota(struct btrfs_exchange *exchange)
 {
-	struct btrfs_fs_info *fs_info = fs_info_of(exchange);
-	int i, error;
+	struct btrfs_fs_info *fs_info = exchange->fs_info;
+	u32 i;
+	int error;
 
-	if (!is_two_subvolumes(exchange) ||
+	if (is_one_subvolume(exchange) ||
 	    fs_info->qgroup_flags & BTRFS_QGROUP_STATUS_FLAG_SIMPLE_MODE)
 		return 0;
 
-	for (i = 0; i < 2; i++) {
-		u64 gain = exchange->count[!i].disk_bytes;
+	sum_up_gains(exchange);
+	for (i = 0; i < count_files(exchange); i++) {
+		struct btrfs_file *file = &exchange->files[i];
+		u64 gain;
 
-		if (gain <= exchange->count[i].disk_bytes)
+		if (file->gain <= 0)
 			continue;
-		gain = round_up(gain - exchange->count[i].disk_bytes,
-				fs_info->nodesize);
-		while (exchange->quota[i] < gain) {
-			u64 bytes = min_t(u64, gain - exchange->quota[i], SZ_1G);
+		gain = round_up(file->gain, fs_info->nodesize);
+		while (file->quota < gain) {
+			u64 bytes = min_t(u64, gain - file->quota, SZ_1G);
 
-			error = btrfs_qgroup_reserve_meta_prealloc(exchange->range[i].inode->root,
+			error = btrfs_qgroup_reserve_meta_prealloc(file->inode->root,
 								   bytes, true, false);
 			if (error)
 				return error;
-			exchange->quota[i] += bytes;
+			file->quota += bytes;
 		}
 	}
 	return 0;
@@ -258,30 +378,32 @@ static int reserve_quota(struct btrfs_exchange *exchange)
 /* Gives back what the transaction did not make its own. */
 static void release_quota(struct btrfs_exchange *exchange)
 {
-	int i;
+	u32 i;
 
-	for (i = 0; i < 2; i++) {
-		while (exchange->quota[i]) {
-			u64 bytes = min_t(u64, exchange->quota[i], SZ_1G);
+	for (i = 0; i < count_files(exchange); i++) {
+		struct btrfs_file *file = &exchange->files[i];
 
-			btrfs_qgroup_free_meta_prealloc(exchange->range[i].inode->root,
-							bytes);
-			exchange->quota[i] -= bytes;
+		while (file->quota) {
+			u64 bytes = min_t(u64, file->quota, SZ_1G);
+
+			btrfs_qgroup_free_meta_prealloc(file->inode->root, bytes);
+			file->quota -= bytes;
 		}
 	}
 }
 
 static void convert_quota(struct btrfs_exchange *exchange)
 {
-	int i;
+	u32 i;
 
-	for (i = 0; i < 2; i++) {
-		while (exchange->quota[i]) {
-			u64 bytes = min_t(u64, exchange->quota[i], SZ_1G);
+	for (i = 0; i < count_files(exchange); i++) {
+		struct btrfs_file *file = &exchange->files[i];
 
-			btrfs_qgroup_convert_reserved_meta(exchange->range[i].inode->root,
-							   bytes);
-			exchange->quota[i] -= bytes;
+		while (file->quota) {
+			u64 bytes = min_t(u64, file->quota, SZ_1G);
+
+			btrfs_qgroup_convert_reserved_meta(file->inode->root, bytes);
+			file->quota -= bytes;
 		}
 	}
 }
@@ -295,7 +417,8 @@ static void convert_quota(struct btrfs_exchange *exchange)
  */
 int btrfs_exchange_prepare(struct btrfs_exchange *exchange)
 {
-	struct btrfs_fs_info *fs_info = fs_info_of(exchange);
+	struct btrfs_fs_info *fs_info = exchange->fs_info;
+	struct totals totals;
 	u64 bytes;
 	int error;
 
@@ -306,21 +429,29 @@ int btrfs_exchange_prepare(struct btrfs_exchange *exchange)
 	if (error)
 		return error;
 
-	bytes = metadata_bytes(exchange);
+	totals = add_up(exchange);
+	bytes = metadata_bytes(exchange, &totals);
+	exchange->ref_bytes = extent_blocks(exchange, &totals) * fs_info->nodesize;
 	error = reserve_quota(exchange) ?:
 		btrfs_block_rsv_add(fs_info, &exchange->reserve, bytes,
 				    BTRFS_RESERVE_FLUSH_ALL);
-	trace_exchrange_btrfs_prepare(exchange->request,
-				      exchange->count[0].extents,
-				      exchange->count[1].extents, bytes, error);
+	trace_exchrange_btrfs_prepare(&exchange->vector->requests[0],
+				      totals.extents[0], totals.extents[1], bytes, error);
 	return error;
 }
 
-static int rehearse(struct btrfs_root *root)
+/* Two of them where both ranges are of one file, too. */
+static unsigned int count_units(const struct btrfs_exchange *exchange, unsigned int each)
+{
+	return each * max(2u, count_files(exchange));
+}
+
+static int rehearse(const struct btrfs_exchange *exchange, struct btrfs_root *root)
 {
 	struct btrfs_trans_handle *trans;
 
-	trans = btrfs_start_transaction(root, HANDLE_UNITS + PRIVILEGES_UNITS);
+	trans = btrfs_start_transaction(root, count_units(exchange, HANDLE_UNITS +
+							  PRIVILEGES_UNITS));
 	return IS_ERR(trans) ? PTR_ERR(trans) : btrfs_end_transaction(trans);
 }
 
@@ -330,37 +461,54 @@ static int rehearse(struct btrfs_root *root)
  */
 int btrfs_exchange_rehearse(const struct btrfs_exchange *exchange)
 {
-	int error;
+	u32 i;
+	int error = 0;
 
-	error = rehearse(exchange->range[0].inode->root);
-	if (!error && is_two_subvolumes(exchange))
-		error = rehearse(exchange->range[1].inode->root);
+	for (i = 0; i < count_files(exchange) && !error; i++) {
+		const struct btrfs_file *file = &exchange->files[i];
+
+		if (first_of_subvolume(exchange, file) == file)
+			error = rehearse(exchange, file->inode->root);
+	}
 	return error;
 }
 
 void btrfs_exchange_finish(struct btrfs_exchange *exchange)
 {
 	release_quota(exchange);
-	btrfs_block_rsv_release(fs_info_of(exchange), &exchange->reserve,
+	btrfs_block_rsv_release(exchange->fs_info, &exchange->reserve,
 				(u64)-1, NULL);
 	free_extent_writer(&exchange->writer);
 	free_lists(exchange);
 }
 
-static int collect(struct btrfs_trans_handle *trans,
-		   struct btrfs_exchange *exchange)
+static int collect_pair(struct btrfs_trans_handle *trans, struct btrfs_pair *pair)
 {
 	u64 from, to;
 	u32 next = 0;
 	int error;
 
-	exchange->list[0].count = 0;
-	error = collect_extents(trans, &exchange->range[0], 0,
-				exchange->range[0].length, &exchange->list[0]);
-	while (!error && btrfs_exchange_next_run(exchange, &next, &from, &to))
-		error = collect_extents(trans, &exchange->range[1], from, to,
-					&exchange->list[1]);
+	pair->list[0].count = 0;
+	error = collect_extents(trans, &pair->range[0], 0,
+				pair->range[0].length, &pair->list[0]);
+	while (!error && btrfs_pair_next_run(pair, &next, &from, &to))
+		error = collect_extents(trans, &pair->range[1], from, to,
+					&pair->list[1]);
 	return error;
+}
+
+/* All of them before the first changes: what one has stays as it is while others change. */
+static int collect(struct btrfs_trans_handle *trans, struct btrfs_exchange *exchange)
+{
+	struct btrfs_pair *pair;
+	int error;
+
+	for (pair = btrfs_first_pair(exchange); pair; pair = btrfs_next_pair(exchange, pair)) {
+		error = collect_pair(trans, pair);
+		if (error)
+			return error;
+	}
+	return 0;
 }
 
 /* A part of the exchange: bytes from the ranges' starts, and the extents in it. */
@@ -370,20 +518,19 @@ struct slice {
 };
 
 /* The new owners of a slice's extents, or neither's.  Of the first, -EINTR too. */
-static int add_refs(struct btrfs_trans_handle *trans,
-		    struct btrfs_exchange *exchange, const struct slice *slice)
+static int add_refs(struct btrfs_trans_handle *trans, const struct btrfs_pair *pair,
+		    const struct slice *slice, bool killable)
 {
-	bool killable = !exchange->must_abort;
 	int error;
 
-	error = add_extent_refs(trans, &exchange->range[0], &exchange->list[1],
+	error = add_extent_refs(trans, &pair->range[0], &pair->list[1],
 				slice->first[1], slice->end[1], killable);
 	if (error)
 		return error;
-	error = add_extent_refs(trans, &exchange->range[1], &exchange->list[0],
+	error = add_extent_refs(trans, &pair->range[1], &pair->list[0],
 				slice->first[0], slice->end[0], killable);
 	if (error)
-		undo_extent_refs(trans, &exchange->range[0], &exchange->list[1],
+		undo_extent_refs(trans, &pair->range[0], &pair->list[1],
 				 slice->first[1], slice->end[1]);
 	return error;
 }
@@ -392,10 +539,10 @@ static int add_refs(struct btrfs_trans_handle *trans,
  * Drops what @side has between @from and @to, with its references, and adds the bytes
  * that it had to @found.
  */
-static int drop(struct btrfs_trans_handle *trans, struct btrfs_exchange *exchange,
-		int side, u64 from, u64 to, u64 *found)
+static int drop(struct btrfs_trans_handle *trans, const struct btrfs_exchange *exchange,
+		const struct btrfs_pair *pair, int side, u64 from, u64 to, u64 *found)
 {
-	const struct inode_range *range = &exchange->range[side];
+	const struct inode_range *range = &pair->range[side];
 	struct btrfs_drop_extents_args args = {
 		.path		= exchange->writer.path,
 		.start		= range->start + from,
@@ -416,12 +563,12 @@ static u32 count_slice(const struct slice *slice)
 }
 
 static int exchange_slice(struct btrfs_trans_handle *trans,
-			  struct btrfs_exchange *exchange,
+			  struct btrfs_exchange *exchange, struct btrfs_pair *pair,
 			  const struct slice *slice)
 {
 	int i, error;
 
-	error = add_refs(trans, exchange, slice);
+	error = add_refs(trans, pair, slice, !exchange->must_abort);
 	if (error)
 		return error;
 
@@ -429,12 +576,12 @@ static int exchange_slice(struct btrfs_trans_handle *trans,
 
 	exchange->must_abort = true;
 	for (i = 0; i < 2 && !error; i++)
-		error = drop(trans, exchange, i, slice->from, slice->to,
-			     &exchange->moved[i]);
+		error = drop(trans, exchange, pair, i, slice->from, slice->to,
+			     &pair->moved[i]);
 	for (i = 0; i < 2 && !error; i++)
 		error = insert_extents(trans, &exchange->writer,
-				       &exchange->range[i],
-				       &exchange->list[!i], slice->first[!i],
+				       &pair->range[i],
+				       &pair->list[!i], slice->first[!i],
 				       slice->end[!i]);
 	return error;
 }
@@ -443,10 +590,9 @@ static int exchange_slice(struct btrfs_trans_handle *trans,
  * Sets the end of @slice, whose start is set: where the run ends, or after SLICE extents
  * at the first place where one begins in both files, so that none is cut.
  */
-static void end_slice(const struct btrfs_exchange *exchange, struct slice *slice,
-		      u64 to)
+static void end_slice(const struct btrfs_pair *pair, struct slice *slice, u64 to)
 {
-	const struct extent_list *list = exchange->list;
+	const struct extent_list *list = pair->list;
 	u32 *end = slice->end;
 
 	memcpy(end, slice->first, sizeof(slice->end));
@@ -477,12 +623,10 @@ static void end_slice(const struct btrfs_exchange *exchange, struct slice *slice
 static int run_refs(struct btrfs_trans_handle *trans,
 		    struct btrfs_exchange *exchange)
 {
-	u64 bytes = extent_blocks(exchange) * fs_info_of(exchange)->nodesize;
-
 	if (!exchange->refs_run)
-		btrfs_block_rsv_release(fs_info_of(exchange),
-					&exchange->reserve,
-					min(bytes, exchange->reserve.size), NULL);
+		btrfs_block_rsv_release(exchange->fs_info, &exchange->reserve,
+					min(exchange->ref_bytes, exchange->reserve.size),
+					NULL);
 	exchange->refs_run = true;
 	exchange->refs_kept = 0;
 	return btrfs_run_delayed_refs(trans, 0);
@@ -490,17 +634,17 @@ static int run_refs(struct btrfs_trans_handle *trans,
 
 /* One stretch of both ranges, slice by slice; @slice comes from the one before. */
 static int exchange_run(struct btrfs_trans_handle *trans,
-			struct btrfs_exchange *exchange, struct slice *slice,
-			u64 from, u64 to)
+			struct btrfs_exchange *exchange, struct btrfs_pair *pair,
+			struct slice *slice, u64 from, u64 to)
 {
 	int error;
 
 	for (slice->from = from; slice->from < to; slice->from = slice->to) {
-		end_slice(exchange, slice, to);
-		/* Between slices, and between runs, no extent is cut. */
+		end_slice(pair, slice, to);
+		/* Between slices, runs and pairs no extent is cut. */
 		error = exchange->refs_kept >= SLICE ? run_refs(trans, exchange) : 0;
 		if (!error)
-			error = exchange_slice(trans, exchange, slice);
+			error = exchange_slice(trans, exchange, pair, slice);
 		if (error)
 			return error;
 		memcpy(slice->first, slice->end, sizeof(slice->first));
@@ -509,19 +653,32 @@ static int exchange_run(struct btrfs_trans_handle *trans,
 }
 
 /* -E2BIG where a slice would be too large. */
-static int check_slices(const struct btrfs_exchange *exchange)
+static int check_slices_of(const struct btrfs_pair *pair)
 {
 	struct slice slice = { };
 	u64 from, to;
 	u32 next = 0;
 
-	while (btrfs_exchange_next_run(exchange, &next, &from, &to))
+	while (btrfs_pair_next_run(pair, &next, &from, &to))
 		for (slice.from = from; slice.from < to; slice.from = slice.to) {
-			end_slice(exchange, &slice, to);
+			end_slice(pair, &slice, to);
 			if (count_slice(&slice) > MAX_SLICE)
 				return -E2BIG;
 			memcpy(slice.first, slice.end, sizeof(slice.first));
 		}
+	return 0;
+}
+
+static int check_slices(const struct btrfs_exchange *exchange)
+{
+	const struct btrfs_pair *pair;
+	int error;
+
+	for (pair = btrfs_first_pair(exchange); pair; pair = btrfs_next_pair(exchange, pair)) {
+		error = check_slices_of(pair);
+		if (error)
+			return error;
+	}
 	return 0;
 }
 
@@ -530,7 +687,7 @@ static int check_slices(const struct btrfs_exchange *exchange)
  * the other.  Where the file system has no NO_HOLES that is an item.
  */
 static int grow_tails(struct btrfs_trans_handle *trans,
-		      struct btrfs_exchange *exchange)
+		      struct btrfs_exchange *exchange, struct btrfs_pair *pair)
 {
 	u64 from, to;
 	int i, error = 0;
@@ -538,12 +695,12 @@ static int grow_tails(struct btrfs_trans_handle *trans,
 	if (btrfs_has_no_holes(trans->fs_info))
 		return 0;
 	for (i = 0; i < 2 && !error; i++) {
-		const struct inode_range *range = &exchange->range[i];
+		const struct inode_range *range = &pair->range[i];
 
-		if (!btrfs_exchange_tail(exchange, i, &from, &to) ||
-		    exchange->new_size[i] < i_size_read(&range->inode->vfs_inode))
+		if (!btrfs_pair_tail(pair, i, &from, &to) ||
+		    pair->new_size[i] < i_size_read(&range->inode->vfs_inode))
 			continue;
-		to = round_up(exchange->new_size[i],
+		to = round_up(pair->new_size[i],
 			      trans->fs_info->sectorsize) - range->start;
 		exchange->must_abort = true;
 		error = fill_holes(trans, &exchange->writer, range, from, to);
@@ -553,19 +710,19 @@ static int grow_tails(struct btrfs_trans_handle *trans,
 
 /* And what lies behind the new end goes: it must not come back when the file grows. */
 static int cut_tails(struct btrfs_trans_handle *trans,
-		     struct btrfs_exchange *exchange)
+		     struct btrfs_exchange *exchange, struct btrfs_pair *pair)
 {
 	u64 from, to;
 	int i, error = 0;
 
 	for (i = 0; i < 2 && !error; i++) {
-		struct inode *inode = &exchange->range[i].inode->vfs_inode;
+		struct inode *inode = btrfs_pair_inode(pair, i);
 
-		if (!btrfs_exchange_tail(exchange, i, &from, &to) ||
-		    exchange->new_size[i] > i_size_read(inode))
+		if (!btrfs_pair_tail(pair, i, &from, &to) ||
+		    pair->new_size[i] > i_size_read(inode))
 			continue;
 		exchange->must_abort = true;
-		error = drop(trans, exchange, i, from, to, &exchange->cut[i]);
+		error = drop(trans, exchange, pair, i, from, to, &pair->cut[i]);
 	}
 	return error;
 }
@@ -604,20 +761,20 @@ static int map_behind(const struct inode_range *range, const struct extent_list 
 }
 
 /* The size in memory and on disk, and what of the file counts as mapped to it. */
-static int set_size(struct btrfs_exchange *exchange, int side)
+static int set_size(const struct btrfs_pair *pair, int side)
 {
-	const struct inode_range *range = &exchange->range[side];
-	u64 size = exchange->new_size[side];
-	u64 end = round_up(size, fs_info_of(exchange)->sectorsize);
+	const struct inode_range *range = &pair->range[side];
+	u64 size = pair->new_size[side];
+	u64 end = round_up(size, range->inode->root->fs_info->sectorsize);
 	int error;
 
-	if (!(exchange->request->flags & EXCHRANGE_TO_EOF))
+	if (!(pair->request->flags & EXCHRANGE_TO_EOF))
 		return 0;
 	error = btrfs_inode_clear_file_extent_range(range->inode, range->start,
 						    range->length) ?:
 		btrfs_inode_set_file_extent_range(range->inode, range->start,
 						  end - range->start) ?:
-		map_behind(range, &exchange->list[!side], end);
+		map_behind(range, &pair->list[!side], end);
 	if (error)
 		return error;
 	i_size_write(&range->inode->vfs_inode, size);
@@ -625,30 +782,81 @@ static int set_size(struct btrfs_exchange *exchange, int side)
 	return 0;
 }
 
-static void touch(struct file *file)
+/* Once for each file, whatever pair it is in. */
+static void touch(struct btrfs_file *changed, const struct file *file)
 {
 	struct inode *inode = file_inode(file);
 
-	if (!(file->f_mode & FMODE_NOCMTIME) && !IS_NOCMTIME(inode))
+	if (!changed->has_times && !(file->f_mode & FMODE_NOCMTIME) && !IS_NOCMTIME(inode)) {
 		inode_set_mtime_to_ts(inode, inode_set_ctime_current(inode));
-	inode_inc_iversion(inode);
+		changed->has_times = true;
+	}
+	if (!changed->is_changed)
+		inode_inc_iversion(inode);
+	changed->is_changed = true;
+}
+
+/* What of both inodes' contents goes with their extents. */
+static int update_pair(struct btrfs_exchange *exchange, struct btrfs_pair *pair)
+{
+	int i, error = 0;
+
+	for (i = 0; i < 2 && !error; i++) {
+		struct btrfs_inode *inode = pair->range[i].inode;
+
+		touch(file_of(exchange, pair, i), exchange_request_file(pair->request, i));
+		if (has_preallocation(&pair->list[!i]))
+			inode->flags |= BTRFS_INODE_PREALLOC;
+		btrfs_update_inode_bytes(inode, pair->moved[!i],
+					 pair->moved[i] + pair->cut[i]);
+		error = set_size(pair, i);
+	}
+	return error;
 }
 
 static int update_inodes(struct btrfs_trans_handle *trans,
 			 struct btrfs_exchange *exchange)
 {
-	int i, error;
+	struct btrfs_pair *pair;
+	u32 i;
+	int error;
 
-	touch(exchange->request->file1);
-	touch(exchange->request->file2);
-	for (i = 0; i < 2; i++) {
-		struct btrfs_inode *inode = exchange->range[i].inode;
+	for (pair = btrfs_first_pair(exchange); pair; pair = btrfs_next_pair(exchange, pair)) {
+		error = update_pair(exchange, pair);
+		if (error)
+			return error;
+	}
+	for (i = 0; i < count_files(exchange); i++) {
+		if (!exchange->files[i].is_changed)
+			continue;
+		error = btrfs_update_inode(trans, exchange->files[i].inode);
+		if (error)
+			return error;
+	}
+	return 0;
+}
 
-		if (has_preallocation(&exchange->list[!i]))
-			inode->flags |= BTRFS_INODE_PREALLOC;
-		btrfs_update_inode_bytes(inode, exchange->moved[!i],
-					 exchange->moved[i] + exchange->cut[i]);
-		error = set_size(exchange, i) ?: btrfs_update_inode(trans, inode);
+static int change_pair(struct btrfs_trans_handle *trans,
+		       struct btrfs_exchange *exchange, struct btrfs_pair *pair)
+{
+	struct slice slice = { };
+	u64 from, to;
+	u32 next = 0;
+	int error = 0;
+
+	while (!error && btrfs_pair_next_run(pair, &next, &from, &to))
+		error = exchange_run(trans, exchange, pair, &slice, from, to);
+	return error ?: cut_tails(trans, exchange, pair) ?:
+	       grow_tails(trans, exchange, pair);
+}
+
+static int change_pairs(struct btrfs_trans_handle *trans, struct btrfs_exchange *exchange)
+{
+	struct btrfs_pair *pair;
+	int error;
+
+	for (pair = btrfs_first_pair(exchange); pair; pair = btrfs_next_pair(exchange, pair)) {
+		error = change_pair(trans, exchange, pair);
 		if (error)
 			return error;
 	}
@@ -658,15 +866,7 @@ static int update_inodes(struct btrfs_trans_handle *trans,
 static int change(struct btrfs_trans_handle *trans,
 		  struct btrfs_exchange *exchange)
 {
-	struct slice slice = { };
-	u64 from, to;
-	u32 next = 0;
-	int error = 0;
-
-	while (!error && btrfs_exchange_next_run(exchange, &next, &from, &to))
-		error = exchange_run(trans, exchange, &slice, from, to);
-	if (!error)
-		error = cut_tails(trans, exchange) ?: grow_tails(trans, exchange);
+	int error = change_pairs(trans, exchange);
 
 	/* The inodes are updated from what the handle itself has reserved. */
 	trans->block_rsv = &trans->fs_info->trans_block_rsv;
@@ -684,22 +884,23 @@ static bool is_admitted(const struct btrfs_trans_handle *trans,
 			const struct btrfs_exchange *exchange)
 {
 	return exchange->limit == MAX_EXTENTS ||
-	       btrfs_admit_work(trans->fs_info, trans->transid,
-				exchange->count[0].items + exchange->count[1].items);
+	       btrfs_admit_work(trans->fs_info, trans->transid, exchange->items);
 }
 
 static int exchange_in_handle(struct btrfs_trans_handle *trans,
 			      struct btrfs_exchange *exchange)
 {
-	int error;
+	int error = 0;
+	u32 i;
 
-	error = btrfs_record_root_in_trans(trans, exchange->range[1].inode->root);
+	for (i = 0; i < count_files(exchange) && !error; i++)
+		error = btrfs_record_root_in_trans(trans, exchange->files[i].inode->root);
 	if (error)
 		return error;
 
 	/*
 	 * An fsync logs one inode.  With a crash after it, the log would bring
-	 * that one back as it is now, and leave the other as it was.
+	 * that one back as it is now, and leave the others as they were.
 	 */
 	btrfs_set_log_full_commit(trans);
 
@@ -712,19 +913,34 @@ static int exchange_in_handle(struct btrfs_trans_handle *trans,
 	return error;
 }
 
+/* What the files had is forgotten, if they have something else. */
+static void drop_extent_maps(const struct btrfs_exchange *exchange)
+{
+	const struct btrfs_pair *pair;
+	int i;
+
+	for (pair = btrfs_first_pair(exchange); pair; pair = btrfs_next_pair(exchange, pair))
+		for (i = 0; i < 2; i++)
+			btrfs_drop_extent_map_range(pair->range[i].inode,
+						    pair->range[i].start,
+						    pair->range[i].start +
+						    pair->range[i].length - 1,
+						    false);
+}
+
 /*
  * The exchange, after btrfs_exchange_prepare().  The caller has locked the extents
- * of both ranges.  After an error both files are as they were, or the transaction
+ * of all ranges.  After an error all files are as they were, or the transaction
  * is aborted, which leaves them so on disk and makes the file system read-only.  With
  * exchange->must_wait it is to be called again after btrfs_exchange_commit().
  */
 int btrfs_exchange_extents(struct btrfs_exchange *exchange)
 {
-	struct btrfs_root *root = exchange->range[0].inode->root;
 	struct btrfs_trans_handle *trans;
-	int error, end_error, i;
+	int error, end_error;
 
-	trans = btrfs_start_transaction(root, HANDLE_UNITS);
+	trans = btrfs_start_transaction(first_root(exchange),
+					count_units(exchange, HANDLE_UNITS));
 	if (IS_ERR(trans))
 		return PTR_ERR(trans);
 	exchange->transid = trans->transid;
@@ -734,23 +950,17 @@ int btrfs_exchange_extents(struct btrfs_exchange *exchange)
 		return -EAGAIN;
 	}
 	error = exchange_in_handle(trans, exchange);
-	trace_exchrange_btrfs_transaction(exchange->request, trans->transid,
+	trace_exchrange_btrfs_transaction(&exchange->vector->requests[0], trans->transid,
 					  exchange->reserve.size,
 					  exchange->reserve.reserved, error);
 
 	/* What is left goes to the references that are still in memory. */
-	btrfs_block_rsv_release(fs_info_of(exchange), &exchange->reserve,
+	btrfs_block_rsv_release(exchange->fs_info, &exchange->reserve,
 				(u64)-1, NULL);
 	end_error = btrfs_end_transaction(trans);
 
-	/* What the files had, if they have something else. */
-	for (i = 0; i < 2 && exchange->must_abort; i++) {
-		const struct inode_range *range = &exchange->range[i];
-
-		btrfs_drop_extent_map_range(range->inode, range->start,
-					    range->start + range->length - 1,
-					    false);
-	}
+	if (exchange->must_abort)
+		drop_extent_maps(exchange);
 	if (!error && end_error)
 		/* Others have aborted the transaction, by whatever error. */
 		error = -EROFS;
@@ -778,11 +988,11 @@ static int commit_running(struct btrfs_root *root)
  */
 int btrfs_exchange_commit(const struct btrfs_exchange *exchange)
 {
-	const struct btrfs_fs_info *fs_info = fs_info_of(exchange);
+	const struct btrfs_fs_info *fs_info = exchange->fs_info;
 	int error;
 
 	while (READ_ONCE(fs_info->last_trans_committed) < exchange->transid) {
-		error = commit_running(exchange->range[0].inode->root);
+		error = commit_running(first_root(exchange));
 		if (!error)
 			break;
 		if (error != -ENOMEM)

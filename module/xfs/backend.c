@@ -21,17 +21,21 @@ static bool uses_transaction(const struct file *file)
 	return READ_ONCE(xfs_transaction_first) || !xfs_has_own_exchange(file);
 }
 
-static int xfs_submit(struct exchange_request *request)
+static int xfs_submit(struct exchange_vector *vector)
 {
-	const struct super_block *sb = file_inode(request->file2)->i_sb;
+	const struct file *file = vector->requests[0].file2;
+	const struct super_block *sb = file_inode(file)->i_sb;
 	int error;
 
+	/* Not yet. */
+	if (vector->count > 1)
+		return -EOPNOTSUPP;
 	if (xfs_bind_get(sb) != EXCHRANGE_REASON_NONE)
-		return xfs_own_submit(request, false);
-	if (uses_transaction(request->file2))
-		error = xfs_transaction_submit(request);
+		return xfs_own_submit(vector, false);
+	if (uses_transaction(file))
+		error = xfs_transaction_submit(vector);
 	else
-		error = xfs_own_submit(request, true);
+		error = xfs_own_submit(vector, true);
 	xfs_bind_put(sb);
 	return error;
 }

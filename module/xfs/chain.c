@@ -86,7 +86,7 @@ static int reserve_quota(const struct xfs_exchange *exchange, struct xfs_trans *
 /* The chain is durable as soon as its first transaction is. */
 static bool must_be_durable(const struct xfs_exchange *exchange)
 {
-	return exchange_must_be_durable(exchange->request) ||
+	return exchange_must_be_durable(exchange->vector) ||
 	       exchange->mp->m_features & XFS_FEAT_WSYNC;
 }
 

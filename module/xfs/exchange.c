@@ -238,22 +238,23 @@ static int exchange_locked(struct xfs_exchange *exchange)
 	if (error)
 		return error;
 
-	exchange_watch_begin(exchange->request);
+	exchange_watch_begin(exchange->vector);
 	if (!exchange->dry_run)
 		error = remove_privileges(exchange);
 	if (!error)
 		error = exchange_space(exchange, planned);
 	if (!error && !exchange->dry_run)
 		exchange->end_error = xfs_exchange_settle_ends(exchange);
-	exchange_watch_end(exchange->request, !error);
+	exchange_watch_end(exchange->vector, !error);
 	return error;
 }
 
-static int check_freshness(const struct xfs_exchange *exchange, const u64 *freshness)
+static int check_freshness(const struct xfs_exchange *exchange)
 {
 	struct inode *inode = xfs_exchange_inode(exchange, 1);
+	const u64 *freshness = exchange->request->freshness;
 
-	if (!freshness)
+	if (exchange->request->operation != EXCHANGE_OPERATION_COMMIT)
 		return 0;
 	return exchange->in_chain ? xfs_chain_check_freshness(inode, freshness) :
 				    xfs_check_freshness(inode, freshness);
@@ -267,8 +268,7 @@ static bool mixes_dax(const struct xfs_exchange *exchange)
 }
 
 /* The caller has locked both files. */
-static int check_and_exchange(struct xfs_exchange *exchange,
-			      const u64 *freshness)
+static int check_and_exchange(struct xfs_exchange *exchange)
 {
 	struct exchange_request *request = exchange->request;
 	int error;
@@ -277,16 +277,16 @@ static int check_and_exchange(struct xfs_exchange *exchange,
 	if (missing_reason(request->file1) != EXCHRANGE_REASON_NONE ||
 	    missing_reason(request->file2) != EXCHRANGE_REASON_NONE)
 		return -EOPNOTSUPP;
-	error = exchange_check_locked(request, exchange->mp->m_sb.sb_blocksize);
+	error = exchange_check_locked(exchange->vector, exchange->mp->m_sb.sb_blocksize);
 	if (!error && mixes_dax(exchange))
 		error = -EINVAL;
 	if (!error)
-		error = check_freshness(exchange, freshness);
+		error = check_freshness(exchange);
 	if (error)
 		return error;
 	/* XFS's own sets the times then too. */
 	if (request->length == 0 && !exchange->in_chain) {
-		exchange_watch_empty(request);
+		exchange_watch_empty(exchange->vector);
 		return 0;
 	}
 
@@ -300,8 +300,7 @@ static int check_and_exchange(struct xfs_exchange *exchange,
 	return error;
 }
 
-static int lock_and_exchange(struct xfs_exchange *exchange,
-			     const u64 *freshness)
+static int lock_and_exchange(struct xfs_exchange *exchange)
 {
 	struct xfs_inode **ip = exchange->pieces.ip;
 	int error;
@@ -309,7 +308,7 @@ static int lock_and_exchange(struct xfs_exchange *exchange,
 	file_start_write(exchange->request->file2);
 	error = xfs_ilock2_io_mmap(ip[0], ip[1]);
 	if (!error) {
-		error = check_and_exchange(exchange, freshness);
+		error = check_and_exchange(exchange);
 		xfs_iunlock2_io_mmap(ip[0], ip[1]);
 	}
 	file_end_write(exchange->request->file2);
@@ -336,16 +335,16 @@ static int finish(const struct xfs_exchange *exchange)
 		return 0;
 	/* The chain's first transaction is there already. */
 	if (request->length && !exchange->in_chain &&
-	    (exchange_must_be_durable(request) ||
+	    (exchange_must_be_durable(exchange->vector) ||
 	     exchange->mp->m_features & XFS_FEAT_WSYNC))
 		error = force_log(exchange);
-	exchange_notify(request);
+	exchange_notify(exchange->vector);
 	return error ?: exchange->end_error;
 }
 
-static int exchange_files(struct exchange_request *request, const u64 *freshness,
-			  bool in_chain)
+static int exchange_files(struct exchange_vector *vector, bool in_chain)
 {
+	struct exchange_request *request = &vector->requests[0];
 	struct xfs_exchange *exchange;
 	int error;
 
@@ -353,12 +352,13 @@ static int exchange_files(struct exchange_request *request, const u64 *freshness
 	    missing_reason(request->file2) != EXCHRANGE_REASON_NONE)
 		return -EOPNOTSUPP;
 	/* own_ioctl.c has asked before the files' flags changed. */
-	error = in_chain ? 0 : exchange_check_rights(request);
+	error = in_chain ? 0 : exchange_check_rights(vector);
 	if (error)
 		return error;
 	exchange = kzalloc(sizeof(*exchange), GFP_KERNEL);
 	if (!exchange)
 		return -ENOMEM;
+	exchange->vector = vector;
 	exchange->request = request;
 	exchange->in_chain = in_chain;
 	exchange->dry_run = request->flags & EXCHRANGE_DRY_RUN;
@@ -366,31 +366,23 @@ static int exchange_files(struct exchange_request *request, const u64 *freshness
 	exchange->pieces.ip[1] = XFS_I(file_inode(request->file2));
 	exchange->mp = exchange->pieces.ip[1]->i_mount;
 
-	error = lock_and_exchange(exchange, freshness);
+	error = lock_and_exchange(exchange);
 	if (!error)
 		error = finish(exchange);
 	kfree(exchange);
 	return error;
 }
 
-int xfs_transaction_submit(struct exchange_request *request)
+int xfs_transaction_submit(struct exchange_vector *vector)
 {
-	int error = -EINVAL;
+	struct exchange_request *first = &vector->requests[0];
+	int error;
 
-	trace_exchrange_backend(request, EXCHRANGE_BACKEND_XFS_TRANSACTION);
-	switch (request->operation) {
-	case EXCHANGE_OPERATION_EXCHANGE:
-		error = exchange_files(request, NULL, false);
-		break;
-	case EXCHANGE_OPERATION_START_COMMIT:
-		error = xfs_sample_freshness(request->file2,
-					     request->freshness);
-		request->sampled = !error;
-		break;
-	case EXCHANGE_OPERATION_COMMIT:
-		error = exchange_files(request, request->freshness, false);
-		break;
-	}
+	trace_exchrange_backend(first, EXCHRANGE_BACKEND_XFS_TRANSACTION);
+	if (first->operation != EXCHANGE_OPERATION_START_COMMIT)
+		return exchange_files(vector, false);
+	error = xfs_sample_freshness(first->file2, first->freshness);
+	first->sampled = !error;
 	return error;
 }
 
@@ -403,17 +395,17 @@ bool xfs_chain_takes(const struct exchange_request *request)
 	       xfs_has_own_exchange(request->file2);
 }
 
-static int submit_in_chain(struct exchange_request *request)
+static int submit_in_chain(struct exchange_vector *vector)
 {
-	return exchange_files(request,
-			      request->operation == EXCHANGE_OPERATION_COMMIT ?
-			      request->freshness : NULL, true);
+	return exchange_files(vector, true);
 }
 
 /* EXCHANGE and COMMIT of files that it takes, with XFS's own sample. */
-int xfs_chain_submit(struct exchange_request *request)
+int xfs_chain_submit(struct exchange_vector *vector)
 {
+	const struct exchange_request *request = &vector->requests[0];
+
 	if (request->flags & EXCHRANGE_TO_EOF && !(request->flags & EXCHRANGE_DRY_RUN))
-		return xfs_keep_tails(request, submit_in_chain);
-	return submit_in_chain(request);
+		return xfs_keep_tails(vector, submit_in_chain);
+	return submit_in_chain(vector);
 }

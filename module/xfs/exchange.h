@@ -22,6 +22,7 @@ struct xfs_forks {
 };
 
 struct xfs_exchange {
+	struct exchange_vector	*vector;
 	struct exchange_request	*request;
 	struct xfs_mount	*mp;
 	bool			in_chain;	/* XFS's own, see chain.c */

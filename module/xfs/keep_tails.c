@@ -164,9 +164,10 @@ static int keep_both(const struct exchange_request *request)
  * possible; else as @submit, or what a transaction answers (-EIO, -ENOMEM), with
  * nothing changed.
  */
-int xfs_keep_tails(struct exchange_request *request,
-		   int (*submit)(struct exchange_request *request))
+int xfs_keep_tails(struct exchange_vector *vector,
+		   int (*submit)(struct exchange_vector *vector))
 {
+	const struct exchange_request *request = &vector->requests[0];
 	const struct super_block *sb = file_inode(request->file2)->i_sb;
 	int error;
 
@@ -175,13 +176,13 @@ int xfs_keep_tails(struct exchange_request *request,
 	/* Without the feature XFS refuses, and nothing needs to be kept. */
 	if (request->flags & EXCHRANGE_DRY_RUN ||
 	    !xfs_has_own_exchange(request->file2)) {
-		error = submit(request);
+		error = submit(vector);
 		xfs_bind_put(sb);
 		return error;
 	}
 	error = keep_both(request);
 	if (!error) {
-		error = submit(request);
+		error = submit(vector);
 		release(request->file2);
 		release(request->file1);
 	}

@@ -26,8 +26,8 @@ void xfs_bind_put(const struct super_block *sb)
 {
 }
 
-int xfs_keep_tails(struct exchange_request *request,
-		   int (*submit)(struct exchange_request *request))
+int xfs_keep_tails(struct exchange_vector *vector,
+		   int (*submit)(struct exchange_vector *vector))
 {
 	return -EOPNOTSUPP;
 }
@@ -42,7 +42,7 @@ u32 xfs_own_alignment(const struct file *file)
 	return 0;
 }
 
-int xfs_transaction_submit(struct exchange_request *request)
+int xfs_transaction_submit(struct exchange_vector *vector)
 {
 	return -EOPNOTSUPP;
 }
@@ -52,7 +52,7 @@ bool xfs_chain_takes(const struct exchange_request *request)
 	return false;
 }
 
-int xfs_chain_submit(struct exchange_request *request)
+int xfs_chain_submit(struct exchange_vector *vector)
 {
 	return -EOPNOTSUPP;
 }

@@ -140,17 +140,18 @@ static int drop_both(const struct exchange_request *request)
  * What XFS does when is not told: for who watches the files, they change all the time of
  * the call; but not of a wait until the file system is not frozen any more.
  */
-static int hand_on_watched(struct exchange_request *request)
+static int hand_on_watched(struct exchange_vector *vector)
 {
+	const struct exchange_request *request = &vector->requests[0];
 	int error;
 
 	file_start_write(request->file2);
-	exchange_watch_begin(request);
+	exchange_watch_begin(vector);
 	error = drop_both(request);
 	file_end_write(request->file2);
 	if (!error)
 		error = hand_on(request);
-	exchange_watch_end(request, !error);
+	exchange_watch_end(vector, !error);
 	return error;
 }
 
@@ -171,8 +172,9 @@ static int write_end(struct file *file)
  * Without a lock; the answers are XFS's.  @bound: XFS's private functions may be called.  Then
  * most files are exchanged by what XFS's ioctl does below its locks: see chain.c.
  */
-int xfs_own_submit(struct exchange_request *request, bool bound)
+int xfs_own_submit(struct exchange_vector *vector, bool bound)
 {
+	const struct exchange_request *request = &vector->requests[0];
 	int error;
 
 	trace_exchrange_backend(request, EXCHRANGE_BACKEND_XFS);
@@ -184,20 +186,23 @@ int xfs_own_submit(struct exchange_request *request, bool bound)
 	if (request->operation == EXCHANGE_OPERATION_START_COMMIT)
 		return hand_on(request);
 	/* XFS itself asks for the writes alone, and truncates append-only files. */
-	error = exchange_check_rights(request);
+	error = exchange_check_rights(vector);
 	if (error)
 		return error;
 	if (bound && xfs_chain_takes(request)) {
-		error = xfs_chain_submit(request);
+		error = xfs_chain_submit(vector);
 		/* An empty file can become a realtime one until it is locked. */
 		if (error != -EOPNOTSUPP)
 			return error;
 	}
+	/* The pair of a vector is not in user memory as XFS has it. */
+	if (!request->argument)
+		return -EOPNOTSUPP;
 	if (!(request->flags & EXCHRANGE_TO_EOF))
 		return write_end(request->file1) ?:
 		       write_end(request->file2) ?:
-		       hand_on_watched(request);
-	return xfs_keep_tails(request, hand_on_watched);
+		       hand_on_watched(vector);
+	return xfs_keep_tails(vector, hand_on_watched);
 }
 
 /*

@@ -94,6 +94,9 @@ struct exchrange_commit {
 #define EXCHRANGE_REASON_LOOKUP		10	/* this kernel has no kprobes, or no kallsyms */
 #define EXCHRANGE_REASON_BTRFS_FORMAT	11	/* btrfs with a feature that is not known here */
 
+/* exchrange_query.features: what there is besides */
+#define EXCHRANGE_FEATURE_VECTOR	_BITUL(0)	/* EXCHRANGE_IOC_EXCHANGE_VECTOR */
+
 /*
  * EXCHRANGE_IOC_QUERY: what can be done with a regular file, whatever its
  * descriptor was opened for (O_PATH aside).  Only fd is read, of this version of
@@ -108,7 +111,7 @@ struct exchrange_query {
 	__u32	reason;		/* out: EXCHRANGE_REASON_* */
 	__u64	flags;		/* out: the EXCHRANGE_* flags that work here */
 	__u32	alternative;	/* out: EXCHRANGE_BACKEND_* that could do it too, or NONE */
-	__u32	pad;		/* out: zero */
+	__u32	features;	/* out: EXCHRANGE_FEATURE_*; zero from older modules */
 	__u64	reserved[3];	/* out: zero */
 };
 
@@ -175,6 +178,41 @@ struct exchrange_stage {
 	__u64	reserved[3];	/* must be zero */
 };
 
+/*
+ * EXCHRANGE_IOC_EXCHANGE_VECTOR: many ranges, of several files, change places: all or none, for
+ * a crash, a snapshot, an error, and for who has watches on the files.
+ *
+ * Each pair is what EXCHRANGE_IOC_EXCHANGE takes, or EXCHRANGE_IOC_COMMIT with a sample.  All
+ * files are on one mount; ranges of one file do not overlap, and one with EXCHRANGE_TO_EOF is
+ * the last there (EINVAL).  E2BIG where there are too many pairs or files.
+ */
+struct exchrange_pair {
+	__s32	file1_fd;
+	__s32	file2_fd;
+	__u64	file1_offset;	/* bytes */
+	__u64	file2_offset;	/* bytes */
+	__u64	length;		/* bytes */
+	__u64	flags;		/* EXCHRANGE_TO_EOF, EXCHRANGE_FILE1_WRITTEN */
+	__u64	freshness;	/* pointer to __u64[6], file2's sample; 0: no condition */
+	__u64	reserved[3];	/* must be zero */
+};
+
+#define EXCHRANGE_VECTOR_PAIRS	65536	/* at the most */
+#define EXCHRANGE_VECTOR_FILES	64	/* likewise, however many descriptors they have */
+
+/* exchrange_vector.refused: no pair in particular */
+#define EXCHRANGE_REFUSED_NONE	0xffffffffU
+
+struct exchrange_vector {
+	__u64	pairs;		/* pointer to struct exchrange_pair[count] */
+	__u32	count;
+	__u32	pair_size;	/* bytes from one pair to the next */
+	__u64	flags;		/* EXCHRANGE_DSYNC, EXCHRANGE_DRY_RUN */
+	__u32	refused;	/* out: the pair that an error is about, from 0 on */
+	__u32	pad;		/* must be zero */
+	__u64	reserved[2];	/* must be zero */
+};
+
 #define EXCHRANGE_IOC_MAGIC	'x'
 
 #define EXCHRANGE_IOC_EXCHANGE \
@@ -189,5 +227,7 @@ struct exchrange_stage {
 	_IOW(EXCHRANGE_IOC_MAGIC, 4, struct exchrange_watch)
 #define EXCHRANGE_IOC_STAGE \
 	_IOW(EXCHRANGE_IOC_MAGIC, 5, struct exchrange_stage)
+#define EXCHRANGE_IOC_EXCHANGE_VECTOR \
+	_IOWR(EXCHRANGE_IOC_MAGIC, 6, struct exchrange_vector)
 
 #endif /* _UAPI_LINUX_EXCHRANGE_H */
