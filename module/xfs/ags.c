@@ -78,7 +78,7 @@ void xfs_exchange_forget_ags(struct xfs_exchange *exchange)
 static int find_ag(struct xfs_exchange *exchange)
 {
 	xfs_agnumber_t agno = xfs_ino_to_agno(exchange->mp,
-					      VFS_I(exchange->pieces.ip[1])->i_ino);
+					      VFS_I(exchange->ranges[0].map[1]->ip)->i_ino);
 	int error;
 
 	if (!exchange->reservation.map_blocks)

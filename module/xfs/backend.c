@@ -27,12 +27,10 @@ static int xfs_submit(struct exchange_vector *vector)
 	const struct super_block *sb = file_inode(file)->i_sb;
 	int error;
 
-	/* Not yet. */
-	if (vector->count > 1)
-		return -EOPNOTSUPP;
 	if (xfs_bind_get(sb) != EXCHRANGE_REASON_NONE)
-		return xfs_own_submit(vector, false);
-	if (uses_transaction(file))
+		return vector->count > 1 ? -EOPNOTSUPP : xfs_own_submit(vector, false);
+	/* XFS itself knows no vectors. */
+	if (vector->count > 1 || uses_transaction(file))
 		error = xfs_transaction_submit(vector);
 	else
 		error = xfs_own_submit(vector, true);
@@ -70,6 +68,8 @@ static int xfs_query(struct file *file, struct exchrange_query *query)
 	else
 		xfs_own_describe(query, xfs_own_alignment(file),
 				 EXCHRANGE_REASON_NONE);
+	if (xfs_takes_vectors(file))
+		query->features = EXCHRANGE_FEATURE_VECTOR;
 	if (xfs_has_own_exchange(file))
 		query->alternative = transaction ?
 				     EXCHRANGE_BACKEND_XFS :

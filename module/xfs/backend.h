@@ -30,6 +30,7 @@ u32 xfs_own_alignment(const struct file *file);
 int xfs_transaction_submit(struct exchange_vector *vector);
 bool xfs_chain_takes(const struct exchange_request *request);
 int xfs_chain_submit(struct exchange_vector *vector);
+bool xfs_takes_vectors(const struct file *file);
 void xfs_transaction_query(struct file *file, struct exchrange_query *query);
 
 #endif /* EXCHRANGE_XFS_BACKEND_H */

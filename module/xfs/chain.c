@@ -14,15 +14,16 @@
 static void limit_dry_run(struct xfs_exchange *exchange)
 {
 	unsigned int shift = exchange->mp->m_sb.sb_blocklog;
+	const struct xfs_range *range = xfs_only_range(exchange);
 	struct xfs_exchmaps_req *request = &exchange->chain;
 	int i;
 
 	for (i = 0; i < 2; i++) {
-		u64 end = round_up(exchange->old_size[i], 1ULL << shift) >> shift;
+		u64 end = round_up(range->old_size[i], 1ULL << shift) >> shift;
 
-		if (exchange->pieces.ip[i]->i_delayed_blks)
+		if (range->map[i]->ip->i_delayed_blks)
 			request->blockcount = min(request->blockcount,
-						  end - exchange->pieces.start[i]);
+						  end - range->start[i]);
 	}
 }
 
@@ -32,21 +33,21 @@ static void limit_dry_run(struct xfs_exchange *exchange)
  */
 int xfs_chain_plan(struct xfs_exchange *exchange)
 {
-	const struct xfs_pieces *range = &exchange->pieces;
+	const struct xfs_range *range = xfs_only_range(exchange);
 	int error;
 
 	exchange->chain = (struct xfs_exchmaps_req) {
-		.ip1		= range->ip[0],
-		.ip2		= range->ip[1],
+		.ip1		= range->map[0]->ip,
+		.ip2		= range->map[1]->ip,
 		.startoff1	= range->start[0],
 		.startoff2	= range->start[1],
 		.blockcount	= range->length,
 	};
-	if (exchange->request->flags & EXCHRANGE_TO_EOF)
+	if (range->request->flags & EXCHRANGE_TO_EOF)
 		exchange->chain.flags |= XFS_EXCHMAPS_SET_SIZES;
 	if (range->written_only)
 		exchange->chain.flags |= XFS_EXCHMAPS_INO1_WRITTEN;
-	if (range->skips_delayed)
+	if (exchange->pieces.skips_delayed)
 		limit_dry_run(exchange);
 
 	xfs_exchange_lock_maps(exchange);

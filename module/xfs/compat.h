@@ -165,6 +165,13 @@ static inline struct xfs_perag *xfs_freed_perag(const struct xfs_extent_free_ite
 #endif
 }
 
+/* ILOCK is a bare rw_semaphore since 6.8. */
+#ifdef HAVE_mrlock_t
+#define xfs_ilock_of(ip)	(&(ip)->i_lock.mr_lock)
+#else
+#define xfs_ilock_of(ip)	(&(ip)->i_lock)
+#endif
+
 /* XFS has no exchange of its own before 6.10: see no_chain.c. */
 #ifndef HAVE_xfs_exchmaps_req
 struct xfs_exchmaps_req { };

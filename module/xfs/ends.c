@@ -2,7 +2,7 @@
 /*
  * What lies at the ends of files whose sizes change.
  *
- * Whoever calls these holds both inodes' IOLOCK and MMAPLOCK exclusively.
+ * Whoever calls these holds all inodes' IOLOCK and MMAPLOCK exclusively.
  */
 #include <linux/fs.h>
 #include <linux/mm.h>
@@ -58,12 +58,13 @@ static int free_behind(struct xfs_inode *ip, u64 size)
  * What of a file that is going to grow is behind its end, in its last block and in those
  * that it has there.  XFS writes zeroes behind the end.
  */
-static int clear_behind_end(const struct xfs_exchange *exchange, int side)
+static int clear_behind_end(const struct xfs_exchange *exchange, const struct xfs_range *range,
+			    int side)
 {
-	struct xfs_inode *ip = exchange->pieces.ip[side];
-	u64 size = exchange->old_size[side];
+	struct xfs_inode *ip = range->map[side]->ip;
+	u64 size = range->old_size[side];
 	u64 from = round_up(size, exchange->mp->m_sb.sb_blocksize);
-	u64 end = round_up(exchange->new_size[side], exchange->mp->m_sb.sb_blocksize);
+	u64 end = round_up(range->new_size[side], exchange->mp->m_sb.sb_blocksize);
 	int error = 0;
 
 	if (from > size) {
@@ -74,7 +75,7 @@ static int clear_behind_end(const struct xfs_exchange *exchange, int side)
 		i_size_write(VFS_I(ip), size);
 	}
 	if (!error && end > from && has_blocks(ip, from, end))
-		error = xfs_exchange_drop_range(exchange, side, from,
+		error = xfs_exchange_drop_range(exchange, ip, from,
 						MAX_LFS_FILESIZE) ?:
 			free_behind(ip, size);
 	return error;
@@ -85,11 +86,11 @@ static int clear_behind_end(const struct xfs_exchange *exchange, int side)
  * what can fail of that is tried before.  The block must be no other file's (space, quota),
  * and be readable.  Its contents stay.
  */
-static int prepare_last_block(const struct xfs_exchange *exchange)
+static int prepare_last_block(const struct xfs_range *range)
 {
-	struct xfs_inode *ip = exchange->pieces.ip[1];
-	u64 new_size = exchange->new_size[1];
-	u64 block_size = exchange->mp->m_sb.sb_blocksize;
+	struct xfs_inode *ip = range->map[1]->ip;
+	u64 new_size = range->new_size[1];
+	u64 block_size = ip->i_mount->m_sb.sb_blocksize;
 	struct folio *folio;
 	int error;
 
@@ -99,7 +100,7 @@ static int prepare_last_block(const struct xfs_exchange *exchange)
 	if (error || IS_DAX(VFS_I(ip)))
 		return error;
 	folio = read_mapping_folio(VFS_I(ip)->i_mapping, new_size >> PAGE_SHIFT,
-				   exchange->request->file2);
+				   range->request->file2);
 	if (IS_ERR(folio))
 		return PTR_ERR(folio);
 	folio_put(folio);
@@ -111,17 +112,19 @@ static int prepare_last_block(const struct xfs_exchange *exchange)
  * is, and where the file grows it must not come to light; a delayed allocation cannot
  * change places.  Nobody sees any of it.
  */
-static int prepare_end(const struct xfs_exchange *exchange, int side)
+static int prepare_end(const struct xfs_exchange *exchange, const struct xfs_range *range,
+		       int side)
 {
-	struct xfs_inode *ip = exchange->pieces.ip[side];
-	loff_t size = exchange->old_size[side], new_size = exchange->new_size[side];
-	bool written_only = exchange->pieces.written_only;
+	struct xfs_inode *ip = range->map[side]->ip;
+	loff_t size = range->old_size[side], new_size = range->new_size[side];
 	int error = 0;
 
-	if (written_only && new_size > size)
-		return clear_behind_end(exchange, side);
-	if (written_only && side == 1 && new_size < size)
-		error = prepare_last_block(exchange);
+	if (!(range->request->flags & EXCHRANGE_TO_EOF))
+		return 0;
+	if (range->written_only && new_size > size)
+		return clear_behind_end(exchange, range, side);
+	if (range->written_only && side == 1 && new_size < size)
+		error = prepare_last_block(range);
 	if (!error && ip->i_delayed_blks)
 		error = xfs_free_eofblocks(ip);
 	return error;
@@ -130,54 +133,66 @@ static int prepare_end(const struct xfs_exchange *exchange, int side)
 /* -ENOSPC, -EDQUOT, -EIO, -EBUSY for pinned pages; no contents have changed. */
 int xfs_exchange_prepare_ends(const struct xfs_exchange *exchange)
 {
-	int i, error = 0;
+	const struct xfs_pieces *pieces = &exchange->pieces;
+	int side, error = 0;
+	u32 i;
 
 	/* A dry run changes nothing: it goes past delayed allocations. */
-	if (!(exchange->request->flags & EXCHRANGE_TO_EOF) || exchange->dry_run)
+	if (exchange->dry_run)
 		return 0;
-	for (i = 0; i < 2 && !error; i++)
-		error = prepare_end(exchange, i);
+	for (i = 0; i < pieces->range_count; i++)
+		for (side = 0; side < 2 && !error; side++)
+			error = prepare_end(exchange, &pieces->ranges[i], side);
 	return error;
 }
 
 /* What file2 keeps behind an end that has come nearer. */
-static int clear_behind_file2(const struct xfs_exchange *exchange)
+static int clear_behind_file2(const struct xfs_range *range)
 {
-	const struct xfs_pieces *pieces = &exchange->pieces;
-	unsigned int shift = exchange->mp->m_sb.sb_blocklog;
-	u64 end = pieces->start[1] + pieces->length;
-	struct xfs_inode *ip = pieces->ip[1];
+	struct xfs_inode *ip = range->map[1]->ip;
+	unsigned int shift = ip->i_mount->m_sb.sb_blocklog;
+	u64 end = range->start[1] + range->length;
 	int error;
 
-	error = xfs_truncate_page(ip, exchange->new_size[1], NULL);
+	error = xfs_truncate_page(ip, range->new_size[1], NULL);
 	/* Reclaim had its turn. */
 	if (error == -ENOMEM)
-		error = xfs_truncate_page(ip, exchange->new_size[1], NULL);
+		error = xfs_truncate_page(ip, range->new_size[1], NULL);
 	/* As above. */
-	i_size_write(VFS_I(ip), exchange->new_size[1]);
-	if (pieces->cut_from < end &&
-	    has_blocks(ip, pieces->cut_from << shift, end << shift))
-		error = free_behind(ip, exchange->new_size[1]) ?: error;
+	i_size_write(VFS_I(ip), range->new_size[1]);
+	if (range->cut_from < end &&
+	    has_blocks(ip, range->cut_from << shift, end << shift))
+		error = free_behind(ip, range->new_size[1]) ?: error;
 	return error;
 }
 
-/*
- * After the exchange, which is done: nothing of what was behind an end that has come nearer
- * is mapped, or comes to light.  -EIO, -ENOMEM where the last block of file2, which could be
- * read before, cannot get its zeroes.
- */
-int xfs_exchange_settle_ends(const struct xfs_exchange *exchange)
+static int settle_ends_of(const struct xfs_range *range)
 {
 	int i;
 
 	for (i = 0; i < 2; i++)
-		if (exchange->new_size[i] < exchange->old_size[i])
+		if (range->new_size[i] < range->old_size[i])
 			/* Private copies too, as truncation does it. */
-			unmap_mapping_range(xfs_exchange_inode(exchange, i)->i_mapping,
-					    round_up(exchange->new_size[i], PAGE_SIZE),
+			unmap_mapping_range(VFS_I(range->map[i]->ip)->i_mapping,
+					    round_up(range->new_size[i], PAGE_SIZE),
 					    0, 1);
-	if (!exchange->pieces.written_only ||
-	    exchange->new_size[1] >= exchange->old_size[1])
+	if (!range->written_only || range->new_size[1] >= range->old_size[1])
 		return 0;
-	return clear_behind_file2(exchange);
+	return clear_behind_file2(range);
+}
+
+/*
+ * After the exchange, which is done: nothing of what was behind an end that has come nearer
+ * is mapped, or comes to light.  -EIO, -ENOMEM where the last block of a file2, which could be
+ * read before, cannot get its zeroes.
+ */
+int xfs_exchange_settle_ends(const struct xfs_exchange *exchange)
+{
+	const struct xfs_pieces *pieces = &exchange->pieces;
+	int error = 0;
+	u32 i;
+
+	for (i = 0; i < pieces->range_count; i++)
+		error = settle_ends_of(&pieces->ranges[i]) ?: error;
+	return error;
 }

@@ -12,10 +12,11 @@
  *	MMAPLOCK	the invalidate_lock: no page comes into the cache, no store through
  *			a mapping makes one dirty
  *	transaction	log space
- *	ILOCK		both block maps
+ *	ILOCK		all block maps
  *	AGF		of the AG that a block map may grow in
  *
- * Two locks of a kind are taken in the order that XFS has for them, by XFS's functions.
+ * Two locks of a kind are taken in the order that XFS has for them, by XFS's functions; more
+ * of them in the same order (../locks.c, lock_maps.c).
  * User memory is not touched in between.
  */
 #include <linux/mm.h>
@@ -87,32 +88,44 @@ void xfs_transaction_query(struct file *file, struct exchrange_query *query)
 		       EXCHRANGE_FILE1_WRITTEN;
 }
 
-/* The ranges in blocks, and the sizes that both files will have. */
-static void set_ranges(struct xfs_exchange *exchange)
+/* A vector is always a transaction of ours; no file of many has DAX. */
+bool xfs_takes_vectors(const struct file *file)
 {
-	const struct exchange_request *request = exchange->request;
-	unsigned int shift = exchange->mp->m_sb.sb_blocklog;
-	u64 size[2];
+	return missing_reason(file) == EXCHRANGE_REASON_NONE && !IS_DAX(file_inode(file));
+}
+
+/* A range in blocks, and the sizes that both files will have. */
+static void set_range(struct xfs_range *range, const struct xfs_mount *mp)
+{
+	const struct exchange_request *request = range->request;
+	unsigned int shift = mp->m_sb.sb_blocklog;
 	int i;
 
 	for (i = 0; i < 2; i++) {
-		size[i] = i_size_read(xfs_exchange_inode(exchange, i));
-		exchange->pieces.start[i] = xfs_exchange_offset(exchange, i) >> shift;
-		exchange->old_size[i] = size[i];
-		exchange->new_size[i] = size[i];
+		range->start[i] = exchange_request_offset(request, i) >> shift;
+		range->old_size[i] = i_size_read(VFS_I(range->map[i]->ip));
+		range->new_size[i] = range->old_size[i];
 	}
-	exchange->pieces.length = round_up(request->length, 1ULL << shift) >> shift;
-	exchange->pieces.written_only = request->flags & EXCHRANGE_FILE1_WRITTEN;
-	exchange->pieces.skips_delayed = exchange->dry_run;
-	exchange->pieces.cut_from = U64_MAX;
+	range->length = round_up(request->length, 1ULL << shift) >> shift;
+	range->written_only = request->flags & EXCHRANGE_FILE1_WRITTEN;
+	range->cut_from = U64_MAX;
 	if (!(request->flags & EXCHRANGE_TO_EOF))
 		return;
 	for (i = 0; i < 2; i++)
-		exchange->new_size[i] = xfs_exchange_offset(exchange, i) + size[!i] -
-					xfs_exchange_offset(exchange, !i);
-	if (exchange->pieces.written_only)
-		exchange->pieces.cut_from = round_up(exchange->new_size[1],
-						     1ULL << shift) >> shift;
+		range->new_size[i] = exchange_request_offset(request, i) +
+				     range->old_size[!i] -
+				     exchange_request_offset(request, !i);
+	if (range->written_only)
+		range->cut_from = round_up(range->new_size[1], 1ULL << shift) >> shift;
+}
+
+static void set_ranges(struct xfs_exchange *exchange)
+{
+	u32 i;
+
+	for (i = 0; i < exchange->pieces.range_count; i++)
+		set_range(&exchange->ranges[i], exchange->mp);
+	exchange->pieces.skips_delayed = exchange->dry_run;
 }
 
 /*
@@ -122,9 +135,13 @@ static void set_ranges(struct xfs_exchange *exchange)
  */
 static int free_space(const struct xfs_exchange *exchange, int error)
 {
+	const struct xfs_pieces *pieces = &exchange->pieces;
+	u32 i;
+
 	error = error == -ENOSPC ? xfs_blockgc_flush_all(exchange->mp) : 0;
-	return error ?: xfs_blockgc_free_quota(exchange->pieces.ip[0], 0) ?:
-			xfs_blockgc_free_quota(exchange->pieces.ip[1], 0);
+	for (i = 0; i < pieces->map_count && !error; i++)
+		error = xfs_blockgc_free_quota(pieces->maps[i].ip, 0);
+	return error;
 }
 
 static int plan_once(struct xfs_exchange *exchange)
@@ -148,7 +165,7 @@ static int carry_out(struct xfs_exchange *exchange)
 {
 	int error = 0;
 
-	if (!(exchange->request->flags & EXCHRANGE_DRY_RUN))
+	if (!(exchange->vector->flags & EXCHRANGE_DRY_RUN))
 		error = xfs_exchange_drop_pages(exchange);
 	if (error)
 		return error;
@@ -195,8 +212,13 @@ static int exchange_space(struct xfs_exchange *exchange, bool planned)
 
 static bool has_privileges(const struct xfs_exchange *exchange)
 {
-	return !IS_NOSEC(xfs_exchange_inode(exchange, 0)) ||
-	       !IS_NOSEC(xfs_exchange_inode(exchange, 1));
+	const struct xfs_pieces *pieces = &exchange->pieces;
+	u32 i;
+
+	for (i = 0; i < pieces->map_count; i++)
+		if (!IS_NOSEC(VFS_I(pieces->maps[i].ip)))
+			return true;
+	return false;
 }
 
 /*
@@ -205,17 +227,17 @@ static bool has_privileges(const struct xfs_exchange *exchange)
  */
 static int remove_privileges(struct xfs_exchange *exchange)
 {
+	const struct exchange_vector *vector = exchange->vector;
 	int error;
+	u32 i;
 
 	if (!has_privileges(exchange))
 		return 0;
 	exchange->dry_run = true;
 	error = exchange_space(exchange, true);
 	exchange->dry_run = false;
-	if (!error)
-		error = file_remove_privs(exchange->request->file1);
-	if (!error && !xfs_exchange_is_one_file(exchange))
-		error = file_remove_privs(exchange->request->file2);
+	for (i = 0; i < vector->file_count && !error; i++)
+		error = file_remove_privs(vector->files[i]);
 	return error;
 }
 
@@ -249,43 +271,99 @@ static int exchange_locked(struct xfs_exchange *exchange)
 	return error;
 }
 
+/*
+ * START_COMMIT is XFS's own where the file system was made for that; a vector is not XFS's, and
+ * takes either sample.
+ */
+static int check_sample(const struct xfs_exchange *exchange,
+			const struct exchange_request *request)
+{
+	struct inode *inode = file_inode(request->file2);
+	int error = -EBUSY;
+
+	if (!exchange->in_chain)
+		error = xfs_check_freshness(inode, request->freshness);
+	if (error && (exchange->in_chain ||
+		      (exchange->pieces.range_count > 1 &&
+		       xfs_has_own_exchange(request->file2))))
+		error = xfs_chain_check_freshness(inode, request->freshness);
+	return error;
+}
+
+/* Of all that have a sample, before the first one changes. */
 static int check_freshness(const struct xfs_exchange *exchange)
 {
-	struct inode *inode = xfs_exchange_inode(exchange, 1);
-	const u64 *freshness = exchange->request->freshness;
+	struct exchange_vector *vector = exchange->vector;
+	int error = 0;
+	u32 i;
 
-	if (exchange->request->operation != EXCHANGE_OPERATION_COMMIT)
-		return 0;
-	return exchange->in_chain ? xfs_chain_check_freshness(inode, freshness) :
-				    xfs_check_freshness(inode, freshness);
+	for (i = 0; i < vector->count && !error; i++) {
+		if (vector->requests[i].operation == EXCHANGE_OPERATION_COMMIT)
+			error = check_sample(exchange, &vector->requests[i]);
+		if (error)
+			vector->refused = i;
+	}
+	return error;
 }
 
 /* XFS waits for those who have pinned blocks of a mapping only where both have DAX. */
-static bool mixes_dax(const struct xfs_exchange *exchange)
+static bool mixes_dax(const struct exchange_request *request)
 {
-	return IS_DAX(xfs_exchange_inode(exchange, 0)) !=
-	       IS_DAX(xfs_exchange_inode(exchange, 1));
+	return IS_DAX(file_inode(request->file1)) != IS_DAX(file_inode(request->file2));
 }
 
-/* The caller has locked both files. */
+/* Of many files nobody waits for them. */
+static int check_dax(const struct xfs_exchange *exchange)
+{
+	struct exchange_vector *vector = exchange->vector;
+	int error = 0;
+	u32 i;
+
+	for (i = 0; i < vector->count && !error; i++) {
+		if (mixes_dax(&vector->requests[i]))
+			error = -EINVAL;
+		else if (exchange->pieces.map_count > 2 &&
+			 IS_DAX(file_inode(vector->requests[i].file1)))
+			error = -EOPNOTSUPP;
+		if (error)
+			vector->refused = i;
+	}
+	return error;
+}
+
+static int check_form(const struct exchange_vector *vector)
+{
+	u32 i;
+
+	for (i = 0; i < vector->file_count; i++)
+		if (missing_reason(vector->files[i]) != EXCHRANGE_REASON_NONE)
+			return -EOPNOTSUPP;
+	return 0;
+}
+
+static bool is_empty(const struct exchange_vector *vector)
+{
+	u32 i;
+
+	for (i = 0; i < vector->count; i++)
+		if (vector->requests[i].length)
+			return false;
+	return true;
+}
+
+/* The caller has locked all files. */
 static int check_and_exchange(struct xfs_exchange *exchange)
 {
-	struct exchange_request *request = exchange->request;
 	int error;
 
 	/* An empty file can be made a realtime one until it is locked. */
-	if (missing_reason(request->file1) != EXCHRANGE_REASON_NONE ||
-	    missing_reason(request->file2) != EXCHRANGE_REASON_NONE)
-		return -EOPNOTSUPP;
-	error = exchange_check_locked(exchange->vector, exchange->mp->m_sb.sb_blocksize);
-	if (!error && mixes_dax(exchange))
-		error = -EINVAL;
-	if (!error)
-		error = check_freshness(exchange);
+	error = check_form(exchange->vector) ?:
+		exchange_check_locked(exchange->vector, exchange->mp->m_sb.sb_blocksize) ?:
+		check_dax(exchange) ?: check_freshness(exchange);
 	if (error)
 		return error;
 	/* XFS's own sets the times then too. */
-	if (request->length == 0 && !exchange->in_chain) {
+	if (is_empty(exchange->vector) && !exchange->in_chain) {
 		exchange_watch_empty(exchange->vector);
 		return 0;
 	}
@@ -300,18 +378,70 @@ static int check_and_exchange(struct xfs_exchange *exchange)
 	return error;
 }
 
-static int lock_and_exchange(struct xfs_exchange *exchange)
+/* Layouts that NFS servers handed out, of each file; @wait: without its lock. */
+static int break_layouts(const struct exchange_vector *vector, bool wait)
 {
-	struct xfs_inode **ip = exchange->pieces.ip;
+	int error = 0;
+	u32 i;
+
+	for (i = 0; i < vector->inode_count && !error; i++)
+		error = break_layout(vector->inodes[i].inode, wait);
+	return error;
+}
+
+/* As xfs_ilock2_io_mmap() does it for two. */
+static int lock_many(const struct exchange_vector *vector)
+{
 	int error;
 
-	file_start_write(exchange->request->file2);
-	error = xfs_ilock2_io_mmap(ip[0], ip[1]);
+	do {
+		error = break_layouts(vector, true);
+		if (error)
+			return error;
+		exchange_lock_inodes(vector);
+		error = break_layouts(vector, false);
+		if (error)
+			exchange_unlock_inodes(vector);
+	} while (error == -EWOULDBLOCK);
+	if (!error)
+		exchange_lock_mappings(vector);
+	return error;
+}
+
+static int lock_files(const struct xfs_exchange *exchange)
+{
+	const struct xfs_map *maps = exchange->pieces.maps;
+	u32 count = exchange->pieces.map_count;
+
+	return count > 2 ? lock_many(exchange->vector) :
+			   xfs_ilock2_io_mmap(maps[0].ip, maps[count - 1].ip);
+}
+
+static void unlock_files(const struct xfs_exchange *exchange)
+{
+	const struct xfs_map *maps = exchange->pieces.maps;
+	u32 count = exchange->pieces.map_count;
+
+	if (count <= 2) {
+		xfs_iunlock2_io_mmap(maps[0].ip, maps[count - 1].ip);
+		return;
+	}
+	exchange_unlock_mappings(exchange->vector);
+	exchange_unlock_inodes(exchange->vector);
+}
+
+static int lock_and_exchange(struct xfs_exchange *exchange)
+{
+	struct file *file = exchange->vector->files[0];
+	int error;
+
+	file_start_write(file);
+	error = lock_files(exchange);
 	if (!error) {
 		error = check_and_exchange(exchange);
-		xfs_iunlock2_io_mmap(ip[0], ip[1]);
+		unlock_files(exchange);
 	}
-	file_end_write(exchange->request->file2);
+	file_end_write(file);
 	return error;
 }
 
@@ -321,55 +451,123 @@ static int lock_and_exchange(struct xfs_exchange *exchange)
  */
 static int force_log(const struct xfs_exchange *exchange)
 {
-	return xfs_log_force_inode(exchange->pieces.ip[1]) ?:
-	       xfs_log_force_inode(exchange->pieces.ip[0]);
+	const struct xfs_pieces *pieces = &exchange->pieces;
+	int error = 0;
+	u32 i;
+
+	for (i = pieces->map_count; i > 0 && !error; i--)
+		error = xfs_log_force_inode(pieces->maps[i - 1].ip);
+	return error;
 }
 
 /* After the exchange, without a lock. */
 static int finish(const struct xfs_exchange *exchange)
 {
-	const struct exchange_request *request = exchange->request;
+	const struct exchange_vector *vector = exchange->vector;
 	int error = 0;
 
-	if (request->flags & EXCHRANGE_DRY_RUN)
+	if (vector->flags & EXCHRANGE_DRY_RUN)
 		return 0;
 	/* The chain's first transaction is there already. */
-	if (request->length && !exchange->in_chain &&
-	    (exchange_must_be_durable(exchange->vector) ||
+	if (!is_empty(vector) && !exchange->in_chain &&
+	    (exchange_must_be_durable(vector) ||
 	     exchange->mp->m_features & XFS_FEAT_WSYNC))
 		error = force_log(exchange);
-	exchange_notify(exchange->vector);
+	exchange_notify(vector);
 	return error ?: exchange->end_error;
+}
+
+/* The files in ascending order of their numbers. */
+static void set_maps(struct xfs_pieces *pieces, const struct exchange_vector *vector)
+{
+	struct xfs_map *maps = pieces->maps;
+	u32 i, place;
+
+	for (i = 0; i < vector->inode_count; i++) {
+		struct inode *inode = vector->inodes[i].inode;
+
+		for (place = i; place > 0 &&
+		     VFS_I(maps[place - 1].ip)->i_ino > inode->i_ino; place--)
+			maps[place] = maps[place - 1];
+		maps[place] = (struct xfs_map) { .ip = XFS_I(inode) };
+	}
+	pieces->map_count = vector->inode_count;
+}
+
+static struct xfs_map *find_map(const struct xfs_pieces *pieces, const struct file *file)
+{
+	struct xfs_map *map = pieces->maps;
+
+	while (VFS_I(map->ip) != file_inode(file))
+		map++;
+	return map;
+}
+
+static void add_xfs_range(struct xfs_pieces *pieces, const struct exchange_request *request,
+			  bool is_one_of_many)
+{
+	struct xfs_range *range = &pieces->ranges[pieces->range_count++];
+	int side;
+
+	range->request = request;
+	for (side = 0; side < 2; side++) {
+		range->map[side] = find_map(pieces, exchange_request_file(request, side));
+		range->map[side]->is_in_many = is_one_of_many;
+	}
+}
+
+/* The ranges in the order of their places in file2, which has the larger map mostly. */
+static void set_files(struct xfs_exchange *exchange)
+{
+	const struct exchange_vector *vector = exchange->vector;
+	struct xfs_pieces *pieces = &exchange->pieces;
+	u32 place, i;
+	int side;
+
+	pieces->ranges = exchange->ranges;
+	pieces->maps = (void *)&exchange->ranges[vector->count];
+	set_maps(pieces, vector);
+	for (place = 0; place < 2 * vector->count; place++) {
+		i = exchange_vector_range(vector, place, &side);
+		if (side == 1)
+			add_xfs_range(pieces, &vector->requests[i], vector->count > 1);
+	}
+	exchange->mp = pieces->maps[0].ip->i_mount;
+}
+
+/* Room for all ranges and files of @vector; many are charged to the caller. */
+static struct xfs_exchange *alloc_exchange(const struct exchange_vector *vector)
+{
+	struct xfs_exchange *exchange;
+	size_t size = struct_size(exchange, ranges, vector->count);
+
+	return kvzalloc(size + vector->inode_count * sizeof(struct xfs_map),
+			vector->count > 1 ? GFP_KERNEL_ACCOUNT : GFP_KERNEL);
 }
 
 static int exchange_files(struct exchange_vector *vector, bool in_chain)
 {
-	struct exchange_request *request = &vector->requests[0];
 	struct xfs_exchange *exchange;
 	int error;
 
-	if (missing_reason(request->file1) != EXCHRANGE_REASON_NONE ||
-	    missing_reason(request->file2) != EXCHRANGE_REASON_NONE)
-		return -EOPNOTSUPP;
-	/* own_ioctl.c has asked before the files' flags changed. */
-	error = in_chain ? 0 : exchange_check_rights(vector);
+	/* own_ioctl.c has asked for the rights before the files' flags changed. */
+	error = check_form(vector);
+	if (!error && !in_chain)
+		error = exchange_check_rights(vector);
 	if (error)
 		return error;
-	exchange = kzalloc(sizeof(*exchange), GFP_KERNEL);
+	exchange = alloc_exchange(vector);
 	if (!exchange)
 		return -ENOMEM;
 	exchange->vector = vector;
-	exchange->request = request;
 	exchange->in_chain = in_chain;
-	exchange->dry_run = request->flags & EXCHRANGE_DRY_RUN;
-	exchange->pieces.ip[0] = XFS_I(file_inode(request->file1));
-	exchange->pieces.ip[1] = XFS_I(file_inode(request->file2));
-	exchange->mp = exchange->pieces.ip[1]->i_mount;
+	exchange->dry_run = vector->flags & EXCHRANGE_DRY_RUN;
+	set_files(exchange);
 
 	error = lock_and_exchange(exchange);
 	if (!error)
 		error = finish(exchange);
-	kfree(exchange);
+	kvfree(exchange);
 	return error;
 }
 

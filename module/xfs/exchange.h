@@ -23,13 +23,10 @@ struct xfs_forks {
 
 struct xfs_exchange {
 	struct exchange_vector	*vector;
-	struct exchange_request	*request;
 	struct xfs_mount	*mp;
 	bool			in_chain;	/* XFS's own, see chain.c */
 	bool			dry_run;	/* asked for, or a rehearsal */
 	unsigned long		give_up;	/* waiting for pinned pages: jiffies */
-	loff_t			old_size[2];	/* bytes, when both were locked */
-	loff_t			new_size[2];	/* the same without TO_EOF */
 	struct xfs_pieces	pieces;
 	struct xfs_reservation	reservation;
 	unsigned int		short_of_log;	/* plans that reserved too little of it */
@@ -41,27 +38,31 @@ struct xfs_exchange {
 	unsigned int		pieces_an_intent; /* whose reverse mappings it updates */
 	struct xfs_rmap_change	*rmaps;		/* that may change in place */
 	u64			rmap_count;
-	struct xfs_btree_cur	*map_cursor[2];	/* in the maps' trees, or NULL */
 	struct xfs_exchmaps_req	chain;		/* the plan, if it is in_chain */
 	int			end_error;	/* of what follows the exchange, which is done */
 	struct xfs_forks	forks;
+
+	struct xfs_range	ranges[];	/* pieces.ranges; then pieces.maps */
 };
 
-static inline struct inode *xfs_exchange_inode(const struct xfs_exchange *exchange,
-					       int side)
+/* The one range of an exchange that has but one: of whole files, or in XFS's chain. */
+static inline const struct xfs_range *xfs_only_range(const struct xfs_exchange *exchange)
 {
-	return VFS_I(exchange->pieces.ip[side]);
+	return &exchange->ranges[0];
 }
 
-static inline bool xfs_exchange_is_one_file(const struct xfs_exchange *exchange)
+static inline struct xfs_inode *xfs_only_inode(const struct xfs_exchange *exchange, int side)
 {
-	return exchange->pieces.ip[0] == exchange->pieces.ip[1];
+	return exchange->ranges[0].map[side]->ip;
 }
 
-static inline u64 xfs_exchange_offset(const struct xfs_exchange *exchange, int side)
+/*
+ * Up to two inodes stay locked until all that XFS defers is done.  XFS takes no more than a few
+ * of them along from one transaction to the next: of many each is let go of with the first one.
+ */
+static inline bool xfs_keeps_maps_locked(const struct xfs_exchange *exchange)
 {
-	return side ? exchange->request->file2_offset :
-		      exchange->request->file1_offset;
+	return exchange->pieces.map_count <= 2;
 }
 
 /*
@@ -76,7 +77,7 @@ static inline u64 xfs_spare_log_bytes(const struct xfs_exchange *exchange, u64 b
 /* page_cache.c */
 int xfs_exchange_flush(const struct xfs_exchange *exchange);
 int xfs_exchange_flush_all(const struct xfs_exchange *exchange);
-int xfs_exchange_drop_range(const struct xfs_exchange *exchange, int side,
+int xfs_exchange_drop_range(const struct xfs_exchange *exchange, struct xfs_inode *ip,
 			    u64 offset, u64 length);
 int xfs_exchange_drop_pages(const struct xfs_exchange *exchange);
 
@@ -84,10 +85,12 @@ int xfs_exchange_drop_pages(const struct xfs_exchange *exchange);
 int xfs_exchange_prepare_ends(const struct xfs_exchange *exchange);
 int xfs_exchange_settle_ends(const struct xfs_exchange *exchange);
 
-/* transaction.c */
+/* lock_maps.c */
 void xfs_exchange_lock_maps(const struct xfs_exchange *exchange);
 void xfs_exchange_join_maps(const struct xfs_exchange *exchange, struct xfs_trans *tp);
 void xfs_exchange_unlock_maps(const struct xfs_exchange *exchange);
+
+/* transaction.c */
 void xfs_exchange_touch(const struct xfs_exchange *exchange, struct xfs_trans *tp);
 void xfs_exchange_set_sizes(const struct xfs_exchange *exchange);
 int xfs_exchange_plan(struct xfs_exchange *exchange);

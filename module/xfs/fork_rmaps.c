@@ -120,14 +120,14 @@ static int look_up(struct xfs_rmap_walk *walk, const struct xfs_fork_rmap *rmap,
 static int visit(struct xfs_rmap_walk *walk, const struct xfs_fork_rmap *rmap, bool change,
 		 u64 *done_to)
 {
-	const struct xfs_pieces *pieces = &walk->exchange->pieces;
+	const u64 owner = VFS_I(xfs_only_inode(walk->exchange, rmap->side))->i_ino;
 	struct xfs_rmap_irec record;
 	bool found = false;
 	int error;
 
 	if (rmap->block < *done_to)
 		return 0;
-	error = look_up(walk, rmap, VFS_I(pieces->ip[rmap->side])->i_ino, &record, &found);
+	error = look_up(walk, rmap, owner, &record, &found);
 	if (error)
 		return error;
 	if (!found || walk->listened_to)
@@ -138,7 +138,7 @@ static int visit(struct xfs_rmap_walk *walk, const struct xfs_fork_rmap *rmap, b
 		xfs_measure_record(&walk->measure, walk->cursor);
 		return fatal_signal_pending(current) ? -EINTR : 0;
 	}
-	record.rm_owner = VFS_I(pieces->ip[!rmap->side])->i_ino;
+	record.rm_owner = VFS_I(xfs_only_inode(walk->exchange, !rmap->side))->i_ino;
 	return xfs_rmap_update(walk, &record);
 }
 

@@ -37,38 +37,34 @@ struct xfs_fork_block {
 	u8		side;
 };
 
-static struct xfs_inode *inode_of(const struct xfs_exchange *exchange, int side)
-{
-	return exchange->pieces.ip[side];
-}
-
 /* Blocks of the file system from which on a file has nothing to lose. */
 static u64 end_of(const struct xfs_exchange *exchange, int side)
 {
 	unsigned int shift = exchange->mp->m_sb.sb_blocklog;
 
-	return round_up(exchange->old_size[side], 1ULL << shift) >> shift;
+	return round_up(xfs_only_range(exchange)->old_size[side], 1ULL << shift) >> shift;
 }
 
 /* Whether the request is of whole files.  IOLOCK and MMAPLOCK. */
 bool xfs_forks_are_meant(const struct xfs_exchange *exchange)
 {
-	const struct exchange_request *request = exchange->request;
+	const struct xfs_range *range = xfs_only_range(exchange);
+	const struct exchange_request *request = range->request;
 
-	if (xfs_exchange_is_one_file(exchange) ||
+	if (exchange->pieces.range_count > 1 || xfs_is_one_file(range) ||
 	    request->flags & EXCHRANGE_FILE1_WRITTEN ||
 	    request->file1_offset || request->file2_offset)
 		return false;
 	return request->flags & EXCHRANGE_TO_EOF ||
-	       (request->length == exchange->old_size[0] &&
-		request->length == exchange->old_size[1]);
+	       (request->length == range->old_size[0] &&
+		request->length == range->old_size[1]);
 }
 
 /* Whether the fork of @side has its room in the other inode, which counts as many extents. */
 static bool fits(const struct xfs_exchange *exchange, int side)
 {
-	const struct xfs_ifork *fork = &inode_of(exchange, side)->i_df;
-	const struct xfs_inode *other = inode_of(exchange, !side);
+	const struct xfs_ifork *fork = &xfs_only_inode(exchange, side)->i_df;
+	const struct xfs_inode *other = xfs_only_inode(exchange, !side);
 	u64 room = xfs_inline_records(other);
 	u64 keys;
 
@@ -94,14 +90,20 @@ static bool may_go(const struct xfs_exchange *exchange, int side,
 {
 	if (record->br_startoff + record->br_blockcount <= end_of(exchange, side))
 		return true;
-	return exchange->request->flags & EXCHRANGE_TO_EOF &&
-	       !(inode_of(exchange, side)->i_diflags & XFS_DIFLAG_PREALLOC);
+	return xfs_only_range(exchange)->request->flags & EXCHRANGE_TO_EOF &&
+	       !(xfs_only_inode(exchange, side)->i_diflags & XFS_DIFLAG_PREALLOC);
+}
+
+static void move_blocks(const struct xfs_exchange *exchange, int side, u64 blocks)
+{
+	xfs_only_range(exchange)->map[side]->leave += blocks;
+	xfs_only_range(exchange)->map[!side]->come += blocks;
 }
 
 static int collect_records(struct xfs_exchange *exchange, int side)
 {
 	bool has_rmapbt = xfs_has_rmapbt(exchange->mp);
-	struct xfs_inode *ip = inode_of(exchange, side);
+	struct xfs_inode *ip = xfs_only_inode(exchange, side);
 	struct xfs_iext_cursor cursor;
 	struct xfs_bmbt_irec record;
 	u64 offset = 0;
@@ -119,7 +121,7 @@ static int collect_records(struct xfs_exchange *exchange, int side)
 		}
 		if (!may_go(exchange, side, &record))
 			return -EOPNOTSUPP;
-		exchange->pieces.blocks[side] += record.br_blockcount;
+		move_blocks(exchange, side, record.br_blockcount);
 		exchange->forks.records++;
 		if (has_rmapbt)
 			error = xfs_fork_rmaps_add(exchange, side, &record);
@@ -172,7 +174,7 @@ static int add_block(struct xfs_exchange *exchange, int side, xfs_daddr_t place)
 		.place	= place,
 		.side	= side,
 	};
-	exchange->pieces.blocks[side]++;
+	move_blocks(exchange, side, 1);
 	return xfs_has_rmapbt(exchange->mp) ?
 	       xfs_fork_rmaps_add_tree(exchange, side, block_of(exchange->mp, place)) : 0;
 }
@@ -230,7 +232,7 @@ static int find_levels(struct xfs_btree_cur *cursor, xfs_daddr_t *first, int *le
 
 static int collect_tree(struct xfs_exchange *exchange, int side)
 {
-	struct xfs_inode *ip = inode_of(exchange, side);
+	struct xfs_inode *ip = xfs_only_inode(exchange, side);
 	xfs_daddr_t first[MEASURED_LEVELS];
 	struct xfs_btree_cur *cursor;
 	int levels = 0, level, error;
@@ -268,7 +270,7 @@ static int make_piece(struct xfs_pieces *pieces)
 	pieces->piece = kvmalloc_array(1, sizeof(*pieces->piece), GFP_KERNEL_ACCOUNT);
 	if (!pieces->piece)
 		return -ENOMEM;
-	pieces->piece[0] = (struct xfs_piece) { .length = pieces->length };
+	pieces->piece[0] = (struct xfs_piece) { .length = pieces->ranges[0].length };
 	pieces->count = 1;
 	pieces->room = 1;
 	return 0;
@@ -285,14 +287,11 @@ int xfs_forks_collect(struct xfs_exchange *exchange)
 	struct xfs_pieces *pieces = &exchange->pieces;
 	int i, error;
 
-	for (i = 0; i < 2; i++) {
-		error = xfs_iread_extents(NULL, pieces->ip[i], XFS_DATA_FORK);
-		if (error)
-			return error;
-	}
+	error = xfs_read_maps(pieces);
+	if (error)
+		return error;
 	/* Of clones, a block may have several owners, in the order of their numbers. */
-	if (xfs_has_rmapbt(exchange->mp) &&
-	    (pieces->ip[0]->i_diflags2 | pieces->ip[1]->i_diflags2) & XFS_DIFLAG2_REFLINK)
+	if (xfs_has_rmapbt(exchange->mp) && xfs_has_clone(pieces))
 		return -EOPNOTSUPP;
 	if (!fits(exchange, 0) || !fits(exchange, 1))
 		return -EOPNOTSUPP;
@@ -341,7 +340,7 @@ int xfs_forks_reserve(struct xfs_exchange *exchange)
 
 	if (error)
 		return error;
-	reservation->log_bytes = xfs_fixed_log_bytes(exchange->mp) +
+	reservation->log_bytes = xfs_fixed_log_bytes(&exchange->pieces) +
 				 exchange->forks.block_bytes + reservation->rmap_bytes;
 	exchange->forks.chosen = reservation->log_bytes <= reservation->log_limit;
 	return exchange->forks.chosen ? 0 : -E2BIG;
@@ -376,7 +375,7 @@ static int lock_blocks(struct xfs_exchange *exchange)
 		cond_resched();
 		if (!cursor)
 			cursor = xfs_bmbt_init_cursor(exchange->mp, NULL,
-						      inode_of(exchange, block->side),
+						      xfs_only_inode(exchange, block->side),
 						      XFS_DATA_FORK);
 		error = fatal_signal_pending(current) ? -EINTR :
 			read_block(exchange, cursor, block->place, &block->buffer);
@@ -428,10 +427,11 @@ static void change_owners(struct xfs_exchange *exchange, struct xfs_trans *tp)
 		side = block->side;
 		if (!cursor[side])
 			cursor[side] = xfs_bmbt_init_cursor(exchange->mp, tp,
-							    inode_of(exchange, side),
+							    xfs_only_inode(exchange, side),
 							    XFS_DATA_FORK);
 		xfs_trans_bjoin(tp, block->buffer);
-		header->bb_u.l.bb_owner = cpu_to_be64(VFS_I(inode_of(exchange, !side))->i_ino);
+		header->bb_u.l.bb_owner =
+			cpu_to_be64(VFS_I(xfs_only_inode(exchange, !side))->i_ino);
 		xfs_btree_log_block(cursor[side], block->buffer, XFS_BB_OWNER);
 		block->buffer = NULL;
 	}
@@ -447,8 +447,7 @@ static void change_owners(struct xfs_exchange *exchange, struct xfs_trans *tp)
  */
 static void swap_forks(struct xfs_exchange *exchange, struct xfs_trans *tp)
 {
-	const u64 *blocks = exchange->pieces.blocks;
-	struct xfs_inode *ip[2] = { inode_of(exchange, 0), inode_of(exchange, 1) };
+	struct xfs_inode *ip[2] = { xfs_only_inode(exchange, 0), xfs_only_inode(exchange, 1) };
 	unsigned int seq = max(ip[0]->i_df.if_seq, ip[1]->i_df.if_seq) + 1;
 	int i;
 
@@ -458,7 +457,8 @@ static void swap_forks(struct xfs_exchange *exchange, struct xfs_trans *tp)
 		bool has_tree = fork->if_format == XFS_DINODE_FMT_BTREE;
 
 		WRITE_ONCE(fork->if_seq, seq);
-		ip[i]->i_nblocks += blocks[!i] - blocks[i];
+		ip[i]->i_nblocks += xfs_only_range(exchange)->map[i]->come -
+				    xfs_only_range(exchange)->map[i]->leave;
 		if (has_tree)
 			fork->if_broot->bb_u.l.bb_owner = cpu_to_be64(VFS_I(ip[i])->i_ino);
 		xfs_trans_log_inode(tp, ip[i], XFS_ILOG_CORE |

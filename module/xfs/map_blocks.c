@@ -66,7 +66,10 @@ static int look_up(struct xfs_btree_cur *cursor, u64 offset)
 	return xfs_btree_lookup(cursor, XFS_LOOKUP_LEi, &found);
 }
 
-/* A block that may go is at most so many beside those that the range is in. */
+/*
+ * A block that may go is at most so many beside those that the range is in.  One that no range
+ * is in goes at most beside one of them, so with many ranges it is no further.
+ */
 static unsigned int reach(unsigned int level)
 {
 	return level + 2;
@@ -99,37 +102,44 @@ static int find_in_level(const struct xfs_exchange *exchange, unsigned long *ags
 	return error;
 }
 
-static int find_in_map(const struct xfs_exchange *exchange, unsigned long *ags, int side)
+static int find_in_map(const struct xfs_exchange *exchange, unsigned long *ags,
+		       const struct xfs_range *range, int side)
 {
-	const struct xfs_pieces *pieces = &exchange->pieces;
-	u64 start = pieces->start[side];
+	u64 start = range->start[side];
 	struct xfs_btree_cur *cursor;
 	unsigned int level;
 	int error = 0;
 
 	/* One beside the range may be joined, which takes its record away too. */
-	cursor = xfs_bmbt_init_cursor(exchange->mp, NULL, pieces->ip[side], XFS_DATA_FORK);
+	cursor = xfs_bmbt_init_cursor(exchange->mp, NULL, range->map[side]->ip, XFS_DATA_FORK);
 	for (level = 0; level + 1 < cursor->bc_nlevels && !error; level++)
 		error = find_in_level(exchange, ags, cursor, level, start - !!start,
-				      start + pieces->length);
+				      start + range->length);
 	xfs_btree_del_cursor(cursor, error);
 	return error;
 }
 
 /*
  * Adds to @ags the AGs of all blocks of the maps, as they are, that the pieces may set free.
- * ILOCK of both inodes, in a scope of memalloc_nofs_save(), no transaction.  Errors of reading
+ * ILOCK of all inodes, in a scope of memalloc_nofs_save(), no transaction.  Errors of reading
  * a map.
  */
 int xfs_find_map_blocks(const struct xfs_exchange *exchange, unsigned long *ags)
 {
 	const struct xfs_pieces *pieces = &exchange->pieces;
+	u32 i;
 	int side, error = 0;
 
-	for (side = 0; side < 2 && !error; side++)
-		if (pieces->deletes[side] &&
-		    pieces->ip[side]->i_df.if_format == XFS_DINODE_FMT_BTREE)
-			error = find_in_map(exchange, ags, side);
+	for (i = 0; i < pieces->range_count; i++)
+		for (side = 0; side < 2 && !error; side++) {
+			const struct xfs_range *range = &pieces->ranges[i];
+			const struct xfs_map *map = range->map[side];
+
+			cond_resched();
+			if (range->length && map->deletes &&
+			    map->ip->i_df.if_format == XFS_DINODE_FMT_BTREE)
+				error = find_in_map(exchange, ags, range, side);
+		}
 	return error;
 }
 

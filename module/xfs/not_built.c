@@ -47,6 +47,11 @@ int xfs_transaction_submit(struct exchange_vector *vector)
 	return -EOPNOTSUPP;
 }
 
+bool xfs_takes_vectors(const struct file *file)
+{
+	return false;
+}
+
 bool xfs_chain_takes(const struct exchange_request *request)
 {
 	return false;

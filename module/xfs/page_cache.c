@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The page cache of both files: written back before the exchange, and what is going to
+ * The page cache of all files: written back before the exchange, and what is going to
  * move dropped.
  *
- * Whoever calls these holds both inodes' IOLOCK and MMAPLOCK exclusively.
+ * Whoever calls these holds all inodes' IOLOCK and MMAPLOCK exclusively.
  */
 #include <linux/fs.h>
 #include <linux/pagemap.h>
@@ -14,11 +14,11 @@
  * Writes a range back, with all of the file before it that is behind the size on disk:
  * else a crash finds zeroes there.  All of it where the size on disk has to be the size.
  */
-static int flush_range(const struct xfs_exchange *exchange, int side)
+static int flush_range(const struct xfs_range *range, int side)
 {
-	const struct exchange_request *request = exchange->request;
-	struct xfs_inode *ip = exchange->pieces.ip[side];
-	u64 offset = xfs_exchange_offset(exchange, side);
+	const struct exchange_request *request = range->request;
+	u64 offset = exchange_request_offset(request, side);
+	struct xfs_inode *ip = range->map[side]->ip;
 
 	if (request->flags & EXCHRANGE_TO_EOF)
 		return filemap_write_and_wait(VFS_I(ip)->i_mapping);
@@ -32,25 +32,41 @@ static int flush_range(const struct xfs_exchange *exchange, int side)
  * write that has not been written back: then a range may end behind it, and after a crash
  * nobody would find what came there.  With the last page the size goes to the disk.
  */
-static int flush_end(const struct xfs_exchange *exchange, int side)
+static int flush_end(const struct xfs_exchange *exchange, const struct xfs_range *range,
+		     int side)
 {
-	loff_t size = exchange->old_size[side];
+	struct xfs_inode *ip = range->map[side]->ip;
+	loff_t size = range->old_size[side];
 
-	if (!exchange->in_chain || exchange->pieces.ip[side]->i_disk_size >= size)
+	if (!exchange->in_chain || ip->i_disk_size >= size)
 		return 0;
-	return filemap_write_and_wait_range(xfs_exchange_inode(exchange, side)->i_mapping,
-					    size - 1, size - 1);
+	return filemap_write_and_wait_range(VFS_I(ip)->i_mapping, size - 1, size - 1);
+}
+
+static int flush_ranges(const struct xfs_exchange *exchange)
+{
+	const struct xfs_pieces *pieces = &exchange->pieces;
+	int side, error = 0;
+	u32 i;
+
+	for (i = 0; i < pieces->range_count; i++)
+		for (side = 0; side < 2 && !error; side++)
+			error = flush_range(&pieces->ranges[i], side) ?:
+				flush_end(exchange, &pieces->ranges[i], side);
+	return error;
 }
 
 int xfs_exchange_flush(const struct xfs_exchange *exchange)
 {
-	int i, error = 0;
+	const struct xfs_pieces *pieces = &exchange->pieces;
+	int error;
+	u32 i;
 
-	for (i = 0; i < 2; i++)
-		inode_dio_wait(xfs_exchange_inode(exchange, i));
-	for (i = 0; i < 2 && !error; i++)
-		error = flush_range(exchange, i) ?: flush_end(exchange, i) ?:
-			xfs_qm_dqattach(exchange->pieces.ip[i]);
+	for (i = 0; i < pieces->map_count; i++)
+		inode_dio_wait(VFS_I(pieces->maps[i].ip));
+	error = flush_ranges(exchange);
+	for (i = 0; i < pieces->map_count && !error; i++)
+		error = xfs_qm_dqattach(pieces->maps[i].ip);
 	return error;
 }
 
@@ -59,73 +75,106 @@ int xfs_exchange_flush(const struct xfs_exchange *exchange)
  * from coming back before the exchange is done: nobody sees pages of before and of after
  * beside each other.  -EBUSY where a device still writes to some of it.
  */
-int xfs_exchange_drop_range(const struct xfs_exchange *exchange, int side,
+int xfs_exchange_drop_range(const struct xfs_exchange *exchange, struct xfs_inode *ip,
 			    u64 offset, u64 length)
 {
 	loff_t last = min_t(u64, offset + length, MAX_LFS_FILESIZE) - 1;
 
-	return exchange_drop_pages(xfs_exchange_inode(exchange, side)->i_mapping,
-				   offset, last, exchange->give_up);
+	return exchange_drop_pages(VFS_I(ip)->i_mapping, offset, last, exchange->give_up);
 }
 
 /* The same, and what CoW has preallocated for it: it is clean, so nobody needs that. */
-static int drop_mapped(const struct xfs_exchange *exchange, int side, u64 offset,
+static int drop_mapped(const struct xfs_exchange *exchange, struct xfs_inode *ip, u64 offset,
 		       u64 length)
 {
-	struct xfs_inode *ip = exchange->pieces.ip[side];
-	int error = xfs_exchange_drop_range(exchange, side, offset, length);
+	int error = xfs_exchange_drop_range(exchange, ip, offset, length);
 
 	if (!error && ip->i_cowfp && ip->i_cowfp->if_bytes)
 		error = xfs_reflink_cancel_cow_range(ip, offset, length, true);
 	return error;
 }
 
+/* Blocks of a file that leave the page cache together. */
+struct run {
+	struct xfs_inode	*ip;
+	u64			start, end;
+};
+
+static int drop_run(const struct xfs_exchange *exchange, const struct run *run)
+{
+	unsigned int shift = exchange->mp->m_sb.sb_blocklog;
+
+	if (run->end == run->start)
+		return 0;
+	return drop_mapped(exchange, run->ip, run->start << shift,
+			   (run->end - run->start) << shift);
+}
+
 /* Pieces without a gap go together. */
 static int drop_pieces(const struct xfs_exchange *exchange, int side)
 {
 	const struct xfs_pieces *pieces = &exchange->pieces;
-	unsigned int shift = exchange->mp->m_sb.sb_blocklog;
-	u64 i, start = 0, end = 0;
+	struct run run = { };
 	int error = 0;
+	u64 i;
 
 	for (i = 0; i < pieces->count && !error; i++) {
 		const struct xfs_piece *piece = &pieces->piece[i];
+		struct xfs_inode *ip = xfs_piece_inode(pieces, piece, side);
 
 		if (!has_side(piece, side))
 			continue;
-		if (piece->offset[side] != end) {
-			if (end > start)
-				error = drop_mapped(exchange, side, start << shift,
-						    (end - start) << shift);
-			start = piece->offset[side];
+		if (ip != run.ip || piece->offset[side] != run.end) {
+			error = drop_run(exchange, &run);
+			run.ip = ip;
+			run.start = piece->offset[side];
 		}
-		end = piece->offset[side] + piece->length;
+		run.end = piece->offset[side] + piece->length;
 	}
-	if (!error && end > start)
-		error = drop_mapped(exchange, side, start << shift,
-				    (end - start) << shift);
-	return error;
+	return error ?: drop_run(exchange, &run);
 }
 
 /* With these locks nothing becomes dirty again but by a device, through a pin. */
 int xfs_exchange_flush_all(const struct xfs_exchange *exchange)
 {
-	return filemap_write_and_wait(xfs_exchange_inode(exchange, 0)->i_mapping) ?:
-	       filemap_write_and_wait(xfs_exchange_inode(exchange, 1)->i_mapping);
+	const struct xfs_pieces *pieces = &exchange->pieces;
+	int error = 0;
+	u32 i;
+
+	for (i = 0; i < pieces->map_count && !error; i++)
+		error = filemap_write_and_wait(VFS_I(pieces->maps[i].ip)->i_mapping);
+	return error;
 }
 
 /* XFS's own chain looks for the pieces itself. */
 static int drop_moving(const struct xfs_exchange *exchange, int side)
 {
-	const struct xfs_pieces *pieces = &exchange->pieces;
+	const struct xfs_range *range = xfs_only_range(exchange);
 	unsigned int shift = exchange->mp->m_sb.sb_blocklog;
 
 	if (!exchange->in_chain)
 		return drop_pieces(exchange, side);
-	if (!pieces->length)
+	if (!range->length)
 		return 0;
-	return drop_mapped(exchange, side, pieces->start[side] << shift,
-			   pieces->length << shift);
+	return drop_mapped(exchange, range->map[side]->ip, range->start[side] << shift,
+			   range->length << shift);
+}
+
+static int drop_behind_ends(const struct xfs_exchange *exchange, int side)
+{
+	const struct xfs_pieces *pieces = &exchange->pieces;
+	int error = 0;
+	u32 i;
+
+	for (i = 0; i < pieces->range_count && !error; i++) {
+		const struct xfs_range *range = &pieces->ranges[i];
+
+		if (range->new_size[side] < range->old_size[side])
+			error = xfs_exchange_drop_range(exchange, range->map[side]->ip,
+							range->new_size[side],
+							MAX_LFS_FILESIZE);
+	}
+	return error;
 }
 
 /*
@@ -136,12 +185,7 @@ int xfs_exchange_drop_pages(const struct xfs_exchange *exchange)
 {
 	int i, error = 0;
 
-	for (i = 0; i < 2 && !error; i++) {
-		error = drop_moving(exchange, i);
-		if (!error && exchange->new_size[i] < exchange->old_size[i])
-			error = xfs_exchange_drop_range(exchange, i,
-							exchange->new_size[i],
-							MAX_LFS_FILESIZE);
-	}
+	for (i = 0; i < 2 && !error; i++)
+		error = drop_moving(exchange, i) ?: drop_behind_ends(exchange, i);
 	return error;
 }

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The pieces of an exchange, from the block maps of both files in memory.
+ * The pieces of an exchange, from the block maps of its files in memory.
  *
- * Whoever calls these holds both inodes' IOLOCK, MMAPLOCK and ILOCK exclusively, in
+ * Whoever calls these holds all inodes' IOLOCK, MMAPLOCK and ILOCK exclusively, in
  * a scope of memalloc_nofs_save().
  */
 #include <linux/math64.h>
 #include <linux/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
+#include <linux/sort.h>
 
 #include "array.h"
 #include "pieces.h"
@@ -80,16 +81,16 @@ static int add_piece(struct xfs_pieces *pieces, const struct xfs_piece *piece,
 }
 
 /* What file1 keeps with FILE1_WRITTEN. */
-static bool is_kept(const struct xfs_pieces *pieces, const struct xfs_mapping *mapping)
+static bool is_kept(const struct xfs_range *range, const struct xfs_mapping *mapping)
 {
-	return pieces->written_only && (is_hole(mapping) || mapping->unwritten);
+	return range->written_only && (is_hole(mapping) || mapping->unwritten);
 }
 
 /* One that a list of pieces has no use for: nothing would change. */
-static bool is_idle(const struct xfs_pieces *pieces, const struct xfs_mapping *old)
+static bool is_idle(const struct xfs_range *range, const struct xfs_mapping *old)
 {
 	/* Two holes, or blocks that both files share. */
-	return is_kept(pieces, &old[0]) || old[0].block == old[1].block;
+	return is_kept(range, &old[0]) || old[0].block == old[1].block;
 }
 
 /*
@@ -98,23 +99,23 @@ static bool is_idle(const struct xfs_pieces *pieces, const struct xfs_mapping *o
  * some.  Where file1 keeps what it has, file2 is not looked at: a staging file with a few
  * pages has large holes, and a database many extents there.
  */
-static int read_piece(const struct xfs_pieces *pieces, u64 done,
-		      struct xfs_piece *piece)
+static int read_piece(const struct xfs_pieces *pieces, const struct xfs_range *range,
+		      u64 done, struct xfs_piece *piece)
 {
 	struct stretch stretch[2];
-	u64 length = pieces->length - done;
+	u64 length = range->length - done;
 	int i;
 
 	for (i = 0; i < 2; i++) {
-		piece->offset[i] = pieces->start[i] + done;
-		read_stretch(pieces->ip[i], piece->offset[i], length,
+		piece->offset[i] = range->start[i] + done;
+		read_stretch(range->map[i]->ip, piece->offset[i], length,
 			     &stretch[i]);
 		if (stretch[i].delayed && !pieces->skips_delayed)
 			return -EAGAIN;
 		length = stretch[i].length;
 		piece->length = length;
 		piece->old[i] = stretch[i].mapping;
-		if (i == 0 && is_kept(pieces, &piece->old[0]))
+		if (i == 0 && is_kept(range, &piece->old[0]))
 			return 0;
 	}
 	for (i = 0; i < 2; i++)
@@ -128,22 +129,26 @@ static int read_piece(const struct xfs_pieces *pieces, u64 done,
  * the file grows.  But never of blocks that another file may share: XFS takes it that
  * nobody shares unwritten ones, and writes them where they are.
  */
-static int collect_cut(struct xfs_pieces *pieces, u64 limit)
+static int collect_cut(struct xfs_pieces *pieces, const struct xfs_range *range, u64 limit)
 {
-	u64 end = pieces->start[1] + pieces->length;
+	u64 end = range->start[1] + range->length;
+	struct xfs_inode *ip = range->map[1]->ip;
 	struct stretch stretch;
 	u64 offset;
 	int error;
 
-	if (pieces->ip[1]->i_diflags2 & XFS_DIFLAG2_REFLINK)
+	if (ip->i_diflags2 & XFS_DIFLAG2_REFLINK)
 		return 0;
-	for (offset = pieces->cut_from; offset < end; offset += stretch.length) {
-		struct xfs_piece piece = { .cut = true };
+	for (offset = range->cut_from; offset < end; offset += stretch.length) {
+		struct xfs_piece piece = {
+			.range	= range - pieces->ranges,
+			.cut	= true,
+		};
 
 		error = take_breath();
 		if (error)
 			return error;
-		read_stretch(pieces->ip[1], offset, end - offset, &stretch);
+		read_stretch(ip, offset, end - offset, &stretch);
 		if (stretch.delayed && !pieces->skips_delayed)
 			return -EAGAIN;
 		if (is_hole(&stretch.mapping) || stretch.mapping.unwritten)
@@ -159,20 +164,30 @@ static int collect_cut(struct xfs_pieces *pieces, u64 limit)
 	return 0;
 }
 
-static int collect(struct xfs_pieces *pieces, u64 limit)
+static int collect_range(struct xfs_pieces *pieces, const struct xfs_range *range, u64 limit)
 {
-	struct xfs_piece piece = { };
+	struct xfs_piece piece = { .range = range - pieces->ranges };
 	u64 done;
 	int error;
 
-	for (done = 0; done < pieces->length; done += piece.length) {
-		error = take_breath() ?: read_piece(pieces, done, &piece);
-		if (!error && !is_idle(pieces, piece.old))
+	for (done = 0; done < range->length; done += piece.length) {
+		error = take_breath() ?: read_piece(pieces, range, done, &piece);
+		if (!error && !is_idle(range, piece.old))
 			error = add_piece(pieces, &piece, limit);
 		if (error)
 			return error;
 	}
-	return collect_cut(pieces, limit);
+	return collect_cut(pieces, range, limit);
+}
+
+static int collect(struct xfs_pieces *pieces, u64 limit)
+{
+	int error = 0;
+	u32 i;
+
+	for (i = 0; i < pieces->range_count && !error; i++)
+		error = collect_range(pieces, &pieces->ranges[i], limit);
+	return error;
 }
 
 /* Whether XFS would make one record of @mapping, @length blocks long, and @next. */
@@ -192,50 +207,168 @@ static bool ends_at(const struct xfs_piece *before, const struct xfs_piece *piec
 	       before->offset[side] + before->length == piece->offset[side];
 }
 
+/* A piece beside another in a file, which has changed when the other's turn comes. */
+struct changed {
+	const struct xfs_piece	*piece;	/* NULL: there is no such one */
+	int			side;
+};
+
 /*
- * What is before a piece in @side when its turn comes: the other's mapping where the
- * piece before it ends there, else what the file has.  @length: what of it is known.
+ * What is before a piece in @side when its turn comes: what came there where that has changed,
+ * else what the file has.  @length: what of it is known.
  */
-static void read_left(const struct xfs_pieces *pieces, u64 i, int side,
-		      struct xfs_mapping *left, u64 *length)
+static void read_left(const struct xfs_pieces *pieces, const struct xfs_piece *piece, int side,
+		      const struct changed *before, struct xfs_mapping *left, u64 *length)
 {
-	const struct xfs_piece *piece = &pieces->piece[i];
 	u64 offset = piece->offset[side];
 	struct stretch stretch;
 
 	left->block = HOLESTARTBLOCK;
 	*length = 1;
-	if (i && ends_at(&piece[-1], piece, side)) {
-		*left = new_mapping(&piece[-1], side);
-		*length = piece[-1].length;
+	if (before->piece) {
+		*left = new_mapping(before->piece, before->side);
+		*length = before->piece->length;
 	} else if (offset) {
-		read_stretch(pieces->ip[side], offset - 1, 1, &stretch);
+		read_stretch(xfs_piece_inode(pieces, piece, side), offset - 1, 1, &stretch);
 		*left = stretch.mapping;
 	}
 }
 
-/*
- * What of @side's records around a piece the pieces before it have changed, and whether the
- * other's mapping joins one of them.  Returns how many it joins.
- */
-static int look_around(const struct xfs_pieces *pieces, u64 i, int side)
+/* And what is behind it. */
+static void read_right(const struct xfs_pieces *pieces, const struct xfs_piece *piece,
+		       int side, const struct changed *behind, struct xfs_mapping *right)
 {
-	struct xfs_piece *piece = &pieces->piece[i];
+	struct stretch stretch;
+
+	if (behind->piece) {
+		*right = new_mapping(behind->piece, behind->side);
+		return;
+	}
+	read_stretch(xfs_piece_inode(pieces, piece, side),
+		     piece->offset[side] + piece->length, 1, &stretch);
+	*right = stretch.mapping;
+}
+
+/*
+ * What of @side's records around a piece the pieces @before and @behind it have changed, and
+ * how many of them the other's mapping joins.
+ */
+static void look_around(const struct xfs_pieces *pieces, struct xfs_piece *piece, int side,
+			const struct changed *before, const struct changed *behind)
+{
 	const struct xfs_mapping new = new_mapping(piece, side);
-	struct xfs_mapping left;
-	struct stretch right;
-	int joined;
+	struct xfs_mapping *old = &piece->old[side];
+	struct xfs_mapping left, right;
 	u64 length;
 
-	read_left(pieces, i, side, &left, &length);
-	read_stretch(pieces->ip[side], piece->offset[side] + piece->length, 1,
-		     &right);
-	joined = merges(&left, length, &new) +
-		 merges(&new, piece->length, &right.mapping);
-	piece->old[side].joins = joined > 0;
-	if (i && ends_at(&piece[-1], piece, side))
-		piece->old[side].left = merges(&left, length, &piece->old[side]);
-	return joined;
+	read_left(pieces, piece, side, before, &left, &length);
+	read_right(pieces, piece, side, behind, &right);
+	old->joins = merges(&left, length, &new) + merges(&new, piece->length, &right);
+	if (before->piece)
+		old->left = merges(&left, length, old);
+	if (behind->piece)
+		old->right = merges(old, piece->length, &right);
+}
+
+/* Of the pieces of one range, in their order, those before have changed. */
+static void look_around_in_range(const struct xfs_pieces *pieces, u64 i)
+{
+	static const struct changed none;
+	struct xfs_piece *piece = &pieces->piece[i];
+	int side;
+
+	for (side = 0; side < 2; side++) {
+		struct changed before = { .side = side };
+
+		if (!has_side(piece, side))
+			continue;
+		if (i && ends_at(&piece[-1], piece, side))
+			before.piece = &piece[-1];
+		look_around(pieces, piece, side, &before, &none);
+	}
+}
+
+/* A side of a piece, by its place in its file. */
+struct place {
+	const struct xfs_map	*map;
+	u64			offset, end;
+	u64			piece;
+	int			side;
+};
+
+static int compare_places(const void *a, const void *b)
+{
+	const struct place *x = a, *y = b;
+
+	if (x->map != y->map)
+		return x->map < y->map ? -1 : 1;
+	return (x->offset > y->offset) - (x->offset < y->offset);
+}
+
+/* @beside, if it touches @place and changes before it. */
+static struct changed changed_before(const struct xfs_pieces *pieces,
+				     const struct place *place, const struct place *beside)
+{
+	bool touches = beside->map == place->map &&
+		       (beside->end == place->offset || place->end == beside->offset);
+
+	return (struct changed) {
+		.piece	= touches && beside->piece < place->piece ?
+			  &pieces->piece[beside->piece] : NULL,
+		.side	= beside->side,
+	};
+}
+
+static u64 list_places(const struct xfs_pieces *pieces, struct place *places)
+{
+	u64 i, count = 0;
+	int side;
+
+	for (i = 0; i < pieces->count; i++)
+		for (side = 0; side < 2; side++) {
+			const struct xfs_piece *piece = &pieces->piece[i];
+
+			if (has_side(piece, side))
+				places[count++] = (struct place) {
+					.map	= xfs_map_of(pieces, piece, side),
+					.offset	= piece->offset[side],
+					.end	= piece->offset[side] + piece->length,
+					.piece	= i,
+					.side	= side,
+				};
+		}
+	sort(places, count, sizeof(*places), compare_places, NULL);
+	return count;
+}
+
+/*
+ * The same for all pieces of many ranges, of which any may be beside any other in a file: in
+ * the order of their places there.
+ */
+static int look_around_everywhere(const struct xfs_pieces *pieces)
+{
+	const struct place nowhere = { };
+	struct place *places;
+	u64 i, count;
+	int error = 0;
+
+	places = kvmalloc_array(2 * pieces->count, sizeof(*places), GFP_KERNEL_ACCOUNT);
+	if (!places)
+		return -ENOMEM;
+	count = list_places(pieces, places);
+	for (i = 0; i < count && !error; i++) {
+		const struct place *place = &places[i];
+		struct changed before, behind;
+
+		before = changed_before(pieces, place, i ? &place[-1] : &nowhere);
+		behind = changed_before(pieces, place,
+					i + 1 < count ? &place[1] : &nowhere);
+		look_around(pieces, &pieces->piece[place->piece], place->side,
+			    &before, &behind);
+		error = take_breath();
+	}
+	kvfree(places);
+	return error;
 }
 
 /* As XFS does after each mapping that it takes out or puts in. */
@@ -269,130 +402,181 @@ static void grow(struct xfs_growth *growth, int records, u64 room)
 
 /*
  * How the map of @side changes by a piece that does not replace a record: the old mapping
- * is taken out, then the other's, which joins @joined neighbours, put in.
+ * is taken out, then the other's, which may join neighbours, put in.
  */
-static void count_changes(struct xfs_pieces *pieces,
-			  const struct xfs_piece *piece, int side, int joined)
+static void count_changes(struct xfs_map *map, const struct xfs_piece *piece, int side)
 {
 	const struct xfs_mapping *old = &piece->old[side];
 	const struct xfs_mapping new = new_mapping(piece, side);
 	/* What is left on both sides of the old mapping is a record more. */
 	bool cuts = !is_hole(old) && old->left && old->right;
-	u64 room = xfs_inline_records(pieces->ip[side]);
-	struct xfs_growth *growth = &pieces->growth[side];
+	u64 room = xfs_inline_records(map->ip);
 
-	grow(growth, cuts - is_whole_record(old), room);
+	grow(&map->growth, cuts - is_whole_record(old), room);
 	if (!is_hole(&new))
-		grow(growth, 1 - joined, room);
-	pieces->inserts[side] += cuts + (!is_hole(&new) && !old->joins);
-	pieces->deletes[side] += is_whole_record(old) + old->joins;
-	pieces->joined[side] |= old->joins;
+		grow(&map->growth, 1 - old->joins, room);
+	map->inserts += cuts + (!is_hole(&new) && !old->joins);
+	map->deletes += is_whole_record(old) + !!old->joins;
+	map->joined |= old->joins;
 }
 
 /* Whether the reverse mappings may change in place, as far as the files know: see rmap.c. */
 static bool may_change_rmaps(const struct xfs_pieces *pieces,
 			     const struct xfs_piece *piece)
 {
-	return xfs_has_rmapbt(pieces->ip[0]->i_mount) && !piece->cut &&
+	const struct xfs_inode *ip1 = xfs_piece_inode(pieces, piece, 0);
+	const struct xfs_inode *ip2 = xfs_piece_inode(pieces, piece, 1);
+
+	return xfs_has_rmapbt(ip1->i_mount) && !piece->cut &&
 	       is_replaced(piece, 0) && is_replaced(piece, 1) &&
-	       !((pieces->ip[0]->i_diflags2 | pieces->ip[1]->i_diflags2) &
-		 XFS_DIFLAG2_REFLINK);
+	       !((ip1->i_diflags2 | ip2->i_diflags2) & XFS_DIFLAG2_REFLINK);
 }
 
-static void count_piece(struct xfs_pieces *pieces, struct xfs_piece *piece,
-			const int *joined)
+static void count_blocks(struct xfs_pieces *pieces, const struct xfs_piece *piece)
 {
-	int i;
+	int side;
 
-	piece->rmaps_in_place = may_change_rmaps(pieces, piece);
-	pieces->rmaps_in_place += piece->rmaps_in_place;
-
-	for (i = 0; i < 2; i++) {
-		if (!has_side(piece, i))
+	for (side = 0; side < 2; side++) {
+		if (!has_side(piece, side))
 			continue;
-		if (!is_hole(&piece->old[i]) && !piece->cut)
-			pieces->blocks[i] += piece->length;
-		if (is_replaced(piece, i))
-			pieces->replaced[i]++;
-		else
-			count_changes(pieces, piece, i, joined[i]);
+		xfs_map_of(pieces, piece, side)->sides++;
+		if (is_hole(&piece->old[side]) || piece->cut)
+			continue;
+		xfs_map_of(pieces, piece, side)->leave += piece->length;
+		xfs_map_of(pieces, piece, !side)->come += piece->length;
 	}
 }
 
 /*
- * Where the pieces are of one file, those of one range change the other's neighbours:
- * nothing is known of them, and a piece may add and take away all that it can.
+ * Where both sides of a piece are in one file, one changes the other's neighbours: nothing is
+ * known of them, and the piece may add and take away all that it can.
  */
-static void count_in_one_file(struct xfs_pieces *pieces)
+static void count_in_one_file(struct xfs_map *map, struct xfs_piece *piece)
 {
-	u64 i;
+	const u64 most = 4;
 	int side;
 
-	for (i = 0; i < pieces->count; i++)
-		for (side = 0; side < 2; side++) {
-			pieces->piece[i].old[side].left = true;
-			pieces->piece[i].old[side].right = true;
-			if (!is_hole(&pieces->piece[i].old[side]))
-				pieces->blocks[side] += pieces->piece[i].length;
-		}
 	for (side = 0; side < 2; side++) {
-		u64 most = 4 * pieces->count;
-
-		pieces->inserts[side] = most;
-		pieces->deletes[side] = most;
-		pieces->growth[side].risen = most;
-		pieces->growth[side].rises = most;
-		pieces->growth[side].conversions = most;
+		piece->old[side].left = true;
+		piece->old[side].right = true;
 	}
+	map->is_unknown = true;
+	map->inserts += most;
+	map->deletes += most;
+	map->growth.risen += most;
+	map->growth.rises += most;
+}
+
+static void count_piece(struct xfs_pieces *pieces, struct xfs_piece *piece)
+{
+	int side;
+
+	count_blocks(pieces, piece);
+	if (xfs_is_one_file(&pieces->ranges[piece->range])) {
+		count_in_one_file(xfs_map_of(pieces, piece, 0), piece);
+		return;
+	}
+	piece->rmaps_in_place = may_change_rmaps(pieces, piece);
+	pieces->rmaps_in_place += piece->rmaps_in_place;
+
+	for (side = 0; side < 2; side++) {
+		struct xfs_map *map = xfs_map_of(pieces, piece, side);
+
+		if (!has_side(piece, side))
+			continue;
+		if (is_replaced(piece, side))
+			map->replaced++;
+		else
+			count_changes(map, piece, side);
+	}
+}
+
+static u64 count_all_blocks(const struct xfs_pieces *pieces)
+{
+	u64 blocks = 0;
+	u32 i;
+
+	for (i = 0; i < pieces->map_count; i++)
+		blocks += pieces->maps[i].ip->i_nblocks;
+	return blocks;
 }
 
 /*
  * Two records that could join stay two if both together have more blocks than one can: so
- * many of these there may be in the range, and one at each end of it.  So many records more
- * or less there may be at any time.
+ * many of these there may be in the ranges, and one at each end of each.  So many records
+ * more or less there may be at any time.
  */
-static void count_long_records(struct xfs_pieces *pieces, int side)
+static void count_long_records(const struct xfs_pieces *pieces, struct xfs_map *map)
 {
-	u64 blocks = pieces->ip[0]->i_nblocks + pieces->ip[1]->i_nblocks;
-	u64 records = 4 * (div64_u64(pieces->length, XFS_MAX_BMBT_EXTLEN) + 1);
-
-	if (!pieces->joined[side] || blocks <= XFS_MAX_BMBT_EXTLEN)
+	if (!map->joined || count_all_blocks(pieces) <= XFS_MAX_BMBT_EXTLEN)
 		return;
-	pieces->inserts[side] += records;
-	pieces->growth[side].risen += records;
-	pieces->growth[side].rises += records;
+	map->inserts += map->long_records;
+	map->growth.risen += map->long_records;
+	map->growth.rises += map->long_records;
 	/* Where one more or less decides is not known. */
-	pieces->growth[side].conversions = 1 + min(pieces->inserts[side],
-						   pieces->deletes[side]);
+	map->growth.conversions = 1 + min(map->inserts, map->deletes);
+}
+
+/*
+ * What is put in fills blocks wherever it is, and what is taken out may join two that were
+ * one, wherever that is: where the ranges of a map come in any order, the number of its
+ * records does not tell.  Each time that they go into a tree again, one was put in.
+ */
+static void count_in_any_order(struct xfs_map *map)
+{
+	map->growth.risen = max(map->growth.risen, map->inserts);
+	map->growth.rises = max(map->growth.rises, map->deletes);
+}
+
+static void begin_map(struct xfs_map *map)
+{
+	map->growth.records = map->ip->i_df.if_nextents;
+	map->growth.turn = map->growth.records;
+}
+
+static void end_map(const struct xfs_pieces *pieces, struct xfs_map *map)
+{
+	count_long_records(pieces, map);
+	if (map->is_in_many)
+		count_in_any_order(map);
+	if (map->is_unknown)
+		map->growth.conversions = map->inserts;
+}
+
+static void begin_ranges(const struct xfs_pieces *pieces)
+{
+	u32 i;
+	int side;
+
+	for (i = 0; i < pieces->range_count; i++)
+		for (side = 0; side < 2; side++) {
+			const struct xfs_range *range = &pieces->ranges[i];
+
+			range->map[side]->long_records +=
+				4 * (div64_u64(range->length, XFS_MAX_BMBT_EXTLEN) + 1);
+		}
 }
 
 static int classify(struct xfs_pieces *pieces)
 {
+	bool many = pieces->range_count > 1;
+	int error = 0;
 	u64 i;
-	int side, error;
 
-	for (side = 0; side < 2; side++) {
-		pieces->growth[side].records = pieces->ip[side]->i_df.if_nextents;
-		pieces->growth[side].turn = pieces->growth[side].records;
-	}
-	if (pieces->one_file) {
-		count_in_one_file(pieces);
-		return 0;
-	}
-	for (i = 0; i < pieces->count; i++) {
-		int joined[2] = { };
-
+	begin_ranges(pieces);
+	for (i = 0; i < pieces->map_count; i++)
+		begin_map(&pieces->maps[i]);
+	if (many)
+		error = look_around_everywhere(pieces);
+	for (i = 0; i < pieces->count && !error; i++) {
 		error = take_breath();
-		if (error)
-			return error;
-		for (side = 0; side < 2; side++)
-			if (has_side(&pieces->piece[i], side))
-				joined[side] = look_around(pieces, i, side);
-		count_piece(pieces, &pieces->piece[i], joined);
+		if (!many && !error)
+			look_around_in_range(pieces, i);
+		count_piece(pieces, &pieces->piece[i]);
 	}
-	for (side = 0; side < 2; side++)
-		count_long_records(pieces, side);
-	return 0;
+	for (i = 0; i < pieces->map_count; i++)
+		end_map(pieces, &pieces->maps[i]);
+	return error;
 }
 
 /*
@@ -421,12 +605,15 @@ static int count_tree_blocks(struct xfs_inode *ip, u64 *blocks)
 /* Worth it where there are many pieces: else what the number of records says will do. */
 static int look_at_trees(struct xfs_pieces *pieces)
 {
-	int i, error = 0;
+	int error = 0;
+	u32 i;
 
-	for (i = 0; i < 2 && !error; i++) {
-		pieces->tree_blocks[i] = U64_MAX;
+	for (i = 0; i < pieces->map_count && !error; i++) {
+		struct xfs_map *map = &pieces->maps[i];
+
+		map->tree_blocks = U64_MAX;
 		if (pieces->count > FEW_PIECES)
-			error = count_tree_blocks(pieces->ip[i], &pieces->tree_blocks[i]);
+			error = count_tree_blocks(map->ip, &map->tree_blocks);
 	}
 	return error;
 }
@@ -434,29 +621,39 @@ static int look_at_trees(struct xfs_pieces *pieces)
 /* What the maps are now, for xfs_pieces_are_stale(). */
 void xfs_remember_maps(struct xfs_pieces *pieces)
 {
-	int i;
+	u32 i;
 
-	for (i = 0; i < 2; i++) {
-		pieces->seq[i] = READ_ONCE(pieces->ip[i]->i_df.if_seq);
-		pieces->forkoff[i] = pieces->ip[i]->i_forkoff;
+	for (i = 0; i < pieces->map_count; i++) {
+		struct xfs_map *map = &pieces->maps[i];
+
+		map->seq = READ_ONCE(map->ip->i_df.if_seq);
+		map->forkoff = map->ip->i_forkoff;
 	}
 }
 
+/* Reads the maps from the disk, where they are not in memory. */
+int xfs_read_maps(const struct xfs_pieces *pieces)
+{
+	int error = 0;
+	u32 i;
+
+	for (i = 0; i < pieces->map_count && !error; i++)
+		error = xfs_iread_extents(NULL, pieces->maps[i].ip, XFS_DATA_FORK);
+	return error;
+}
+
 /*
- * Fills @pieces, whose members up to cut_from are set and the rest is zero.  -E2BIG: there
- * are more than @limit.  -EAGAIN: a file has a delayed allocation there.  -EINTR: the caller
- * is being killed.  Errors of reading a map from disk.  xfs_free_pieces() even then.
+ * Fills @pieces, whose ranges are set and the rest is as xfs_forget_pieces() leaves it.  -E2BIG:
+ * there are more than @limit.  -EAGAIN: a file has a delayed allocation there.  -EINTR: the
+ * caller is being killed.  Errors of reading a map from disk.  xfs_forget_pieces() even then.
  */
 int xfs_collect_pieces(struct xfs_pieces *pieces, u64 limit)
 {
-	int i, error;
+	int error;
 
-	for (i = 0; i < 2; i++) {
-		error = xfs_iread_extents(NULL, pieces->ip[i], XFS_DATA_FORK);
-		if (error)
-			return error;
-	}
-	pieces->one_file = pieces->ip[0] == pieces->ip[1];
+	error = xfs_read_maps(pieces);
+	if (error)
+		return error;
 	error = collect(pieces, limit);
 	if (!error)
 		error = classify(pieces) ?: look_at_trees(pieces);
@@ -470,17 +667,31 @@ int xfs_collect_pieces(struct xfs_pieces *pieces, u64 limit)
  */
 bool xfs_pieces_are_stale(const struct xfs_pieces *pieces)
 {
-	int i;
+	u32 i;
 
-	for (i = 0; i < 2; i++)
-		if (pieces->seq[i] != READ_ONCE(pieces->ip[i]->i_df.if_seq) ||
-		    pieces->forkoff[i] != pieces->ip[i]->i_forkoff)
+	for (i = 0; i < pieces->map_count; i++) {
+		const struct xfs_map *map = &pieces->maps[i];
+
+		if (map->seq != READ_ONCE(map->ip->i_df.if_seq) ||
+		    map->forkoff != map->ip->i_forkoff)
 			return true;
+	}
 	return false;
 }
 
-void xfs_free_pieces(struct xfs_pieces *pieces)
+/* Of the same ranges, nothing is known. */
+void xfs_forget_pieces(struct xfs_pieces *pieces)
 {
+	u32 i;
+
 	kvfree(pieces->piece);
 	pieces->piece = NULL;
+	pieces->count = 0;
+	pieces->room = 0;
+	pieces->rmaps_in_place = 0;
+	for (i = 0; i < pieces->map_count; i++)
+		pieces->maps[i] = (struct xfs_map) {
+			.ip		= pieces->maps[i].ip,
+			.is_in_many	= pieces->maps[i].is_in_many,
+		};
 }

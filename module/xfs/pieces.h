@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What an exchange of two ranges comes to in the block maps of two files: a list of
+ * What an exchange of pairs of ranges comes to in the block maps of their files: a list of
  * pieces, each of which one record, or a part of one, or a hole, has on either side.
  */
 #ifndef EXCHRANGE_XFS_PIECES_H
 #define EXCHRANGE_XFS_PIECES_H
 
+#include "../backend.h"
 #include "private.h"
 
 /* Blocks of the file system throughout.  Index 0 is file1's, 1 is file2's. */
@@ -14,13 +15,14 @@ struct xfs_mapping {
 	bool	unwritten;
 	/* When the turn of the piece comes: */
 	bool	left, right;	/* the record that it is in goes on there */
-	bool	joins;		/* the other's mapping joins a neighbour's record here */
+	u8	joins;		/* neighbours' records, that the other's mapping joins here */
 };
 
 struct xfs_piece {
 	u64			offset[2];
 	u64			length;
 	struct xfs_mapping	old[2];
+	u32			range;	/* that it is of */
 	bool			cut;	/* file2 alone has it, and keeps it unwritten */
 	bool			rmaps_in_place;	/* both sides', or neither's */
 };
@@ -40,33 +42,80 @@ struct xfs_growth {
 	u64	conversions;	/* from records in the inode to a tree */
 };
 
-/* A range of each file, and how its map changes when all its pieces change places. */
-struct xfs_pieces {
-	struct xfs_inode	*ip[2];
+/* A file, and how its map changes, at most, when all pieces change places. */
+struct xfs_map {
+	struct xfs_inode	*ip;
+	bool			is_in_many;	/* ranges, which come in any order */
+	struct xfs_btree_cur	*cursor;	/* in its tree, while it changes, or NULL */
+
+	u64			leave, come;	/* blocks, of data mostly */
+	u64			sides;		/* of pieces, that are in it */
+	u64			replaced;	/* records, in place */
+	u64			inserts;	/* records, beside them */
+	u64			deletes;	/* likewise */
+	struct xfs_growth	growth;
+	u64			tree_blocks;	/* of the map now, at most */
+	bool			joined;		/* some join a neighbour's */
+	bool			is_unknown;	/* pieces have both sides in it */
+	u64			long_records;	/* see count_long_records() */
+
+	/* What the pieces are of, for xfs_pieces_are_stale(). */
+	unsigned int		seq;		/* xfs_ifork::if_seq */
+	u8			forkoff;	/* xfs_inode::i_forkoff */
+};
+
+/* A range of each of two files, or of one, that change places.  Index 0 is file1's. */
+struct xfs_range {
+	const struct exchange_request *request;
+	struct xfs_map		*map[2];
 	u64			start[2];
 	u64			length;
 	bool			written_only;	/* of file1 */
 	u64			cut_from;	/* of file2: where its end will be */
+	loff_t			old_size[2];	/* bytes, when all were locked */
+	loff_t			new_size[2];	/* the same without TO_EOF */
+};
+
+/* All ranges, and what there is to do. */
+struct xfs_pieces {
+	struct xfs_map		*maps;		/* in ascending order of the inodes' numbers */
+	u32			map_count;
+	struct xfs_range	*ranges;
+	u32			range_count;
 	bool			skips_delayed;	/* a delayed allocation is as good as a hole */
-	bool			one_file;
 
 	struct xfs_piece	*piece;
 	u64			count, room;
-	u64			blocks[2];	/* that leave the file */
-
-	/* How the map of each file changes, at most. */
-	u64			replaced[2];	/* records, in place */
-	u64			inserts[2];	/* records, beside them */
-	u64			deletes[2];	/* likewise */
-	struct xfs_growth	growth[2];
-	u64			tree_blocks[2];	/* of the maps now, at most */
-	bool			joined[2];	/* some join a neighbour's */
 	u64			rmaps_in_place;	/* pieces; before the look at the rmapbt, at most */
-
-	/* What they are of, for xfs_pieces_are_stale(). */
-	unsigned int		seq[2];		/* xfs_ifork::if_seq */
-	u8			forkoff[2];	/* xfs_inode::i_forkoff */
 };
+
+static inline struct xfs_map *xfs_map_of(const struct xfs_pieces *pieces,
+					 const struct xfs_piece *piece, int side)
+{
+	return pieces->ranges[piece->range].map[side];
+}
+
+static inline struct xfs_inode *xfs_piece_inode(const struct xfs_pieces *pieces,
+						const struct xfs_piece *piece, int side)
+{
+	return xfs_map_of(pieces, piece, side)->ip;
+}
+
+static inline bool xfs_is_one_file(const struct xfs_range *range)
+{
+	return range->map[0] == range->map[1];
+}
+
+/* Whether one of the files is, or was, a reflink. */
+static inline bool xfs_has_clone(const struct xfs_pieces *pieces)
+{
+	u32 i;
+
+	for (i = 0; i < pieces->map_count; i++)
+		if (pieces->maps[i].ip->i_diflags2 & XFS_DIFLAG2_REFLINK)
+			return true;
+	return false;
+}
 
 /* Bytes that the inode has for its data fork. */
 static inline u64 xfs_fork_bytes(const struct xfs_inode *ip)
@@ -121,9 +170,10 @@ static inline bool is_replaced(const struct xfs_piece *piece, int side)
 	       !is_hole(&new);
 }
 
+int xfs_read_maps(const struct xfs_pieces *pieces);
 int xfs_collect_pieces(struct xfs_pieces *pieces, u64 limit);
 void xfs_remember_maps(struct xfs_pieces *pieces);
 bool xfs_pieces_are_stale(const struct xfs_pieces *pieces);
-void xfs_free_pieces(struct xfs_pieces *pieces);
+void xfs_forget_pieces(struct xfs_pieces *pieces);
 
 #endif /* EXCHRANGE_XFS_PIECES_H */

@@ -88,6 +88,7 @@
 #define XFS_ICHGTIME_MOD		0x1
 #define XFS_ICHGTIME_CHG		0x2
 #define XFS_LI_DIRTY			3
+#define XFS_LI_IN_AIL			0
 #define XFS_FEAT_WSYNC			BIT_ULL(52)
 #define XFS_RMAP_OWN_NULL		(~0ULL)
 #define XFS_OWNER_INFO_BMBT_BLOCK	BIT(1)
@@ -133,6 +134,10 @@ static inline xfs_agnumber_t xfs_ino_to_agno(const struct xfs_mount *mp,
 {
 	return ino >> mp->m_ino_geo.agino_log;
 }
+
+/* Dquots of a kind, of which there are three, that one transaction can change. */
+#define XFS_MAX_DQUOTS \
+	((unsigned int)(sizeof_field(struct xfs_dquot_acct, dqs) / sizeof(struct xfs_dqtrx) / 3))
 
 #include "compat.h"
 

@@ -33,8 +33,8 @@
 #define UPDATES_A_PIECE		4
 #define RMAP_INTENT_BYTES	(INTENT_OVERHEAD + PIECES_AN_INTENT * UPDATES_A_PIECE * 32)
 #define FREE_INTENT_BYTES	(INTENT_OVERHEAD + FREES_AN_INTENT * 16)
-/* Six dquots, as XFS_DQUOT_LOGRES: xfs_dq_logformat, xfs_disk_dquot. */
-#define DQUOT_BYTES		(6 * (24 + 104 + ITEM_OVERHEAD))
+/* A dquot, as XFS_DQUOT_LOGRES has six: xfs_dq_logformat, xfs_disk_dquot. */
+#define DQUOT_BYTES		(24 + 104 + ITEM_OVERHEAD)
 /* Ten thousand take a second. */
 #define MAX_RMAP_PIECES		16384
 /* A freed extent is logged with up to 15 others: XFS_EFI_MAX_FAST_EXTENTS. */
@@ -53,18 +53,23 @@ static u64 sectors(const struct xfs_mount *mp, u64 count)
 }
 
 /*
- * Both inodes with the roots of their maps, as xfs_calc_inode_res() counts them: each
- * transaction of the chain logs them.
+ * All inodes, two at the least, with the roots of their maps, as xfs_calc_inode_res() counts
+ * them: each transaction of the chain logs them, or the first.
  */
-u64 xfs_inode_log_bytes(const struct xfs_mount *mp)
+u64 xfs_inode_log_bytes(const struct xfs_pieces *pieces)
 {
-	return 2 * (mp->m_sb.sb_inodesize + 2 * 72 + 2 * ITEM_OVERHEAD);
+	const struct xfs_mount *mp = pieces->maps[0].ip->i_mount;
+
+	return max(2u, pieces->map_count) *
+	       (mp->m_sb.sb_inodesize + 2 * 72 + 2 * ITEM_OVERHEAD);
 }
 
-/* What every exchange logs: both inodes, and the quotas of their owners. */
-u64 xfs_fixed_log_bytes(const struct xfs_mount *mp)
+/* What every exchange logs: its inodes, and the quotas of their owners. */
+u64 xfs_fixed_log_bytes(const struct xfs_pieces *pieces)
 {
-	return xfs_inode_log_bytes(mp) + DQUOT_BYTES;
+	u64 dquots = pieces->map_count > 2 ? 3 * XFS_MAX_DQUOTS : 6;
+
+	return xfs_inode_log_bytes(pieces) + dquots * DQUOT_BYTES;
 }
 
 /* Blocks of a map, at the most. */
@@ -86,8 +91,8 @@ struct map_blocks {
  *
  * What splits.  A split needs a full block and full ones on both sides, so a level that
  * never has as many records as a block takes has none; and it makes two that are half full.
- * The pieces go through the map from left to right, and all that comes or goes does so where
- * they are.  So a split is one of
+ * The pieces of a range go through the map from left to right, and all that comes or goes does so
+ * where they are.  So a split is one of
  *
  *	- a block that was there, and full: once for each
  *	- one that two became of which one was there, with one record less than a block has at
@@ -104,34 +109,37 @@ struct map_blocks {
  * which it may have come back.
  *
  * A record that goes frees a block of each level at the most.
+ *
+ * Where a map is in many ranges, these come in any order.  Count what the blocks of a level have
+ * above half of what they can: a record that is put in makes it one more at most; a split takes
+ * half a block's off; two blocks that become one, since a record went, put less than that on.
+ * So there are no more splits than blocks, twice; than records put in, for each half a block;
+ * and than records that go.  That is the same sum, where the rises are these (pieces.c), and at
+ * each level no more blocks become one than records went.
  */
-static struct map_blocks count_map_blocks(const struct xfs_pieces *pieces, int side)
+static struct map_blocks count_map_blocks(const struct xfs_map *of)
 {
-	const struct xfs_inode *ip = pieces->ip[side];
+	const struct xfs_inode *ip = of->ip;
 	const struct xfs_mount *mp = ip->i_mount;
-	const struct xfs_growth *growth = &pieces->growth[side];
-	u64 touches = (pieces->one_file ? 12 : 6) *
-		      (pieces->count - pieces->replaced[side]);
-	u64 inserts = pieces->inserts[side], deletes = pieces->deletes[side];
+	const struct xfs_growth *growth = &of->growth;
+	u64 touches = 6 * (of->sides - of->replaced);
+	u64 inserts = of->inserts, deletes = of->deletes;
 	u64 records = ip->i_df.if_nextents, most = records + inserts;
 	u64 risen = growth->risen, rises = growth->rises;
 	struct map_blocks map = { .allocated = growth->conversions };
 	unsigned int level;
 
-	/* One file is counted once. */
-	if (pieces->one_file && side)
-		return (struct map_blocks) { };
 	if (!map.allocated && ip->i_df.if_format == XFS_DINODE_FMT_EXTENTS)
 		return map;
 	for (level = 0; level < mp->m_bm_maxlevels[XFS_DATA_FORK]; level++) {
 		u64 fill = mp->m_bmap_dmnr[level > 0];
-		u64 blocks = min(div64_u64(records, fill), pieces->tree_blocks[side]) + 1;
+		u64 blocks = min(div64_u64(records, fill), of->tree_blocks) + 1;
 		u64 splits = min(inserts, 2 * blocks + div64_u64(risen, fill) + rises + 1);
 
 		if (most < mp->m_bmap_dmxr[level > 0])
 			splits = 0;
 		map.changed += min(blocks, touches);
-		map.replaced += min(blocks, pieces->replaced[side]);
+		map.replaced += min(blocks, of->replaced);
 		map.allocated += splits;
 		map.freed += deletes;
 		if (blocks + splits < xfs_inline_records(ip))
@@ -141,14 +149,31 @@ static struct map_blocks count_map_blocks(const struct xfs_pieces *pieces, int s
 		most = blocks + splits;
 		inserts = splits;
 		risen = splits;
-		rises = splits / 2;
+		rises = of->is_in_many ? max(splits / 2, deletes) : splits / 2;
 	}
 	map.changed += map.allocated;
 	/* A level more, of a tree that was larger once. */
 	map.changed += touches > 0;
-	map.replaced += pieces->replaced[side] > 0;
+	map.replaced += of->replaced > 0;
 	map.freed = min(map.freed + (deletes > 0), map.changed);
 	return map;
+}
+
+/* Those of all maps. */
+static struct map_blocks count_all_map_blocks(const struct xfs_pieces *pieces)
+{
+	struct map_blocks all = { };
+	u32 i;
+
+	for (i = 0; i < pieces->map_count; i++) {
+		struct map_blocks map = count_map_blocks(&pieces->maps[i]);
+
+		all.changed += map.changed;
+		all.replaced += map.replaced;
+		all.allocated += map.allocated;
+		all.freed += map.freed;
+	}
+	return all;
 }
 
 /*
@@ -224,9 +249,7 @@ static u64 frees(struct xfs_mount *mp, u64 count)
  */
 static u64 rmap_updates(struct xfs_mount *mp, const struct xfs_pieces *pieces, u64 count)
 {
-	bool cloned = (pieces->ip[0]->i_diflags2 | pieces->ip[1]->i_diflags2) &
-		      XFS_DIFLAG2_REFLINK;
-	u64 places = min_t(u64, count, PIECES_AN_INTENT) * (cloned ? 4 : 2);
+	u64 places = min_t(u64, count, PIECES_AN_INTENT) * (xfs_has_clone(pieces) ? 4 : 2);
 	u64 blocks = places * (5 * (mp->m_rmap_maxlevels - 1) + 2);
 
 	return count ? buffers(mp, blocks + whole_splits(mp, places)) + headers(mp, places) : 0;
@@ -309,20 +332,18 @@ static u64 chain_bytes(struct xfs_mount *mp, u64 intents)
 	return min(each, 2 * buffers(mp, trees) + intents * 2 * ITEM_OVERHEAD);
 }
 
-/* Blocks that the maps may grow by.  -E2BIG; ILOCK of both inodes. */
+/* Blocks that the maps may grow by.  -E2BIG; ILOCK of all inodes. */
 int xfs_reserve_blocks(const struct xfs_pieces *pieces, struct xfs_reservation *reservation)
 {
-	u64 blocks = count_map_blocks(pieces, 0).allocated +
-		     count_map_blocks(pieces, 1).allocated;
+	const struct xfs_mount *mp = pieces->maps[0].ip->i_mount;
+	struct map_blocks map = count_all_map_blocks(pieces);
 
 	*reservation = (struct xfs_reservation) {
-		.map_blocks	= blocks,
-		.freed		= xfs_has_rmapbt(pieces->ip[0]->i_mount) ?
-				  count_map_blocks(pieces, 0).freed +
-				  count_map_blocks(pieces, 1).freed : 0,
-		.blocks		= blocks,
+		.map_blocks	= map.allocated,
+		.freed		= xfs_has_rmapbt(mp) ? map.freed : 0,
+		.blocks		= map.allocated,
 	};
-	return blocks > INT_MAX ? -E2BIG : 0;
+	return map.allocated > INT_MAX ? -E2BIG : 0;
 }
 
 /*
@@ -341,16 +362,13 @@ int xfs_reserve_blocks(const struct xfs_pieces *pieces, struct xfs_reservation *
 int xfs_reserve_log(const struct xfs_pieces *pieces, const struct xfs_perag *pag,
 		    const struct xfs_measure *measured, struct xfs_reservation *reservation)
 {
-	struct xfs_mount *mp = pieces->ip[0]->i_mount;
-	struct map_blocks map[2] = {
-		count_map_blocks(pieces, 0), count_map_blocks(pieces, 1),
-	};
-	u64 changed = map[0].changed + map[1].changed;
-	u64 freed = map[0].freed + map[1].freed;
+	struct xfs_mount *mp = pieces->maps[0].ip->i_mount;
+	struct map_blocks map = count_all_map_blocks(pieces);
+	u64 changed = map.changed, freed = map.freed;
 	u64 allocated = reservation->map_blocks;
 	u64 by_intents = xfs_has_rmapbt(mp) ? pieces->count - pieces->rmaps_in_place : 0;
 	u64 intents = DIV_ROUND_UP_ULL(by_intents, PIECES_AN_INTENT);
-	u64 replaced = buffers(mp, map[0].replaced + map[1].replaced);
+	u64 replaced = buffers(mp, map.replaced);
 	u64 common, t1, t2, t3;
 
 	reservation->rmap_bytes = buffers(mp, 2 * pieces->rmaps_in_place);
@@ -362,7 +380,7 @@ int xfs_reserve_log(const struct xfs_pieces *pieces, const struct xfs_perag *pag
 	reservation->ag_blocks = count_allocations(mp, pag, allocated);
 
 	/* An intent may have but one piece: room.c. */
-	common = xfs_fixed_log_bytes(mp) + intents * (RMAP_INTENT_BYTES + INTENT_OVERHEAD) +
+	common = xfs_fixed_log_bytes(pieces) + intents * (RMAP_INTENT_BYTES + INTENT_OVERHEAD) +
 		 DIV_ROUND_UP_ULL(freed, FREES_AN_INTENT) * FREE_INTENT_BYTES;
 	t1 = buffers(mp, changed + reservation->ag_blocks) + replaced +
 	     reservation->rmap_bytes + headers(mp, 1) +

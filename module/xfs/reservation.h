@@ -14,8 +14,8 @@
 struct xfs_reservation {
 	u64	log_bytes;	/* of each transaction of the chain */
 	u64	log_limit;	/* the most that they may be */
-	u64	map_blocks;	/* that the block maps may grow by, both together */
-	u64	freed;		/* that the block maps may free, both together, with an rmapbt */
+	u64	map_blocks;	/* that the block maps may grow by, all together */
+	u64	freed;		/* that the block maps may free, likewise, with an rmapbt */
 	u64	blocks;		/* to reserve of the file system */
 
 	/* What the log's bytes rest on, to be looked at again in the transaction. */
@@ -37,8 +37,8 @@ int xfs_reserve_log(const struct xfs_pieces *pieces, const struct xfs_perag *pag
 bool xfs_reservation_holds(const struct xfs_reservation *reservation, struct xfs_mount *mp,
 			   const struct xfs_perag *pag, u64 by_intents, u64 rmap_bytes);
 u64 xfs_forks_log_limit(const struct xfs_mount *mp);
-u64 xfs_fixed_log_bytes(const struct xfs_mount *mp);
-u64 xfs_inode_log_bytes(const struct xfs_mount *mp);
+u64 xfs_fixed_log_bytes(const struct xfs_pieces *pieces);
+u64 xfs_inode_log_bytes(const struct xfs_pieces *pieces);
 u64 xfs_ag_blocks_needed(const struct xfs_mount *mp, u64 map_blocks);
 
 #endif /* EXCHRANGE_XFS_RESERVATION_H */

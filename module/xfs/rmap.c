@@ -24,9 +24,11 @@
  * as they find them then; a record that changes in place stays what it is until then,
  * so that neither way is in the other's way.
  *
- * Of two records beside each other that both change in place, one continues the other
- * afterwards only if it did before: offsets in one file become offsets in the other by
- * adding the same.  So it suffices to look at all of them before the first one changes.
+ * Of two records beside each other that both change in place, and are of one range, one
+ * continues the other afterwards only if it did before: offsets in one file become offsets in
+ * the other by adding the same.  Of two ranges, it does only if one continues the other in
+ * the block map too, and there the later one joins the earlier, and is not replaced.  So it
+ * suffices to look at all of them before the first one changes.
  *
  * The locks of the AGs' headers (AGF) keep the trees as they are between the look and the
  * change.  They are taken after the ILOCKs, in ascending order as everywhere in XFS,
@@ -154,7 +156,7 @@ static struct xfs_rmap_irec rmap_of(const struct xfs_exchange *exchange,
 	return (struct xfs_rmap_irec) {
 		.rm_startblock	= xfs_block_in_ag(exchange->mp, mapping->block),
 		.rm_blockcount	= piece->length,
-		.rm_owner	= VFS_I(exchange->pieces.ip[owner])->i_ino,
+		.rm_owner	= VFS_I(xfs_piece_inode(&exchange->pieces, piece, owner))->i_ino,
 		.rm_offset	= piece->offset[owner],
 		.rm_flags	= mapping->unwritten ? XFS_RMAP_UNWRITTEN : 0,
 	};

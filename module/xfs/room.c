@@ -137,10 +137,7 @@ static int keep(const struct xfs_exchange *exchange, struct xfs_perag *pag,
  */
 static bool agfl_lasts(const struct xfs_exchange *exchange, const struct xfs_perag *pag)
 {
-	const struct xfs_pieces *pieces = &exchange->pieces;
-	bool cloned = (pieces->ip[0]->i_diflags2 | pieces->ip[1]->i_diflags2) &
-		      XFS_DIFLAG2_REFLINK;
-	unsigned int places = PIECES_AN_INTENT * (cloned ? 4 : 2);
+	unsigned int places = PIECES_AN_INTENT * (xfs_has_clone(&exchange->pieces) ? 4 : 2);
 	unsigned int filled = 2 * (pag_rmap_level(pag) + pag_bno_level(pag) +
 				   pag_cnt_level(pag));
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The exchange of two files in one transaction of XFS's: whole ones by their data forks, where
- * that can be (forks.c), else the pieces of two ranges.
+ * The exchange of files in one transaction of XFS's: of two whole ones by their data forks, where
+ * that can be (forks.c), else the pieces of pairs of ranges.
  *
  * First all that can fail without a change: memory, the log, space, quota, the number of
- * extents, a caller who is being killed.  Then both inodes' times, sizes and counts and,
+ * extents, a caller who is being killed.  Then all inodes' times, sizes and counts and,
  * piece by piece:
  *
  *	unmap the piece of both files
@@ -26,7 +26,14 @@
  *
  * From the first change on an error shuts the file system down.
  *
- * Whoever calls these holds both inodes' IOLOCK and MMAPLOCK exclusively, and nothing of
+ * Of more files than two the ILOCKs go with the first transaction, before the intents are
+ * done (lock_maps.c).  What others may do then to a map that is not the pieces', with IOLOCK and
+ * MMAPLOCK taken by us, is to allocate and to convert elsewhere in the file, as writeback
+ * does.  Reverse mappings are a set: each intent, theirs and ours, takes blocks out of it or
+ * puts blocks in that no other intent is about, and finds its neighbours as they are; so these
+ * may be done in any order.  After a crash log recovery does them in that of the log.
+ *
+ * Whoever calls these holds all inodes' IOLOCK and MMAPLOCK exclusively, and nothing of
  * what is going to move is in the page cache.
  */
 #include <linux/capability.h>
@@ -41,36 +48,6 @@
 #include "map_blocks.h"
 #include "rmap.h"
 #include "room.h"
-
-static struct xfs_inode *inode_of(const struct xfs_exchange *exchange, int side)
-{
-	return exchange->pieces.ip[side];
-}
-
-void xfs_exchange_lock_maps(const struct xfs_exchange *exchange)
-{
-	if (xfs_exchange_is_one_file(exchange))
-		xfs_ilock(inode_of(exchange, 0), XFS_ILOCK_EXCL);
-	else
-		xfs_lock_two_inodes(inode_of(exchange, 0), XFS_ILOCK_EXCL,
-				    inode_of(exchange, 1), XFS_ILOCK_EXCL);
-}
-
-/* The same for @tp, which logs both inodes; the locks stay the caller's. */
-void xfs_exchange_join_maps(const struct xfs_exchange *exchange, struct xfs_trans *tp)
-{
-	xfs_exchange_lock_maps(exchange);
-	xfs_trans_ijoin(tp, inode_of(exchange, 0), 0);
-	if (!xfs_exchange_is_one_file(exchange))
-		xfs_trans_ijoin(tp, inode_of(exchange, 1), 0);
-}
-
-void xfs_exchange_unlock_maps(const struct xfs_exchange *exchange)
-{
-	xfs_iunlock(inode_of(exchange, 0), XFS_ILOCK_EXCL);
-	if (!xfs_exchange_is_one_file(exchange))
-		xfs_iunlock(inode_of(exchange, 1), XFS_ILOCK_EXCL);
-}
 
 /* What @side has for a piece before the exchange, or after it (@new). */
 static struct xfs_bmbt_irec record_of(const struct xfs_piece *piece, int side,
@@ -103,30 +80,42 @@ static u64 user_limit(void)
 								  READ_ONCE(xfs_max_extents_user);
 }
 
-/* Blocks of the map of @side whose records are replaced; its ILOCK. */
-static int measure_map(struct xfs_exchange *exchange, int side, u64 *bytes)
+/* The record of @side that a piece replaces, in its map's tree. */
+static int measure_side(const struct xfs_pieces *pieces, const struct xfs_piece *piece, int side,
+			struct xfs_btree_cur *cursor, struct xfs_walk_measure *measure)
+{
+	int error, found;
+
+	if (!has_side(piece, side) || !is_replaced(piece, side))
+		return 0;
+	cond_resched();
+	cursor->bc_rec.b = record_of(piece, side, false);
+	error = xfs_btree_lookup(cursor, XFS_LOOKUP_EQi, &found);
+	if (!error)
+		xfs_measure_record(measure, cursor);
+	return error;
+}
+
+/*
+ * Blocks of a map whose records are replaced; its ILOCK.  A block that is come back to is
+ * counted again.
+ */
+static int measure_map(struct xfs_exchange *exchange, const struct xfs_map *map, u64 *bytes)
 {
 	const struct xfs_pieces *pieces = &exchange->pieces;
-	struct xfs_inode *ip = inode_of(exchange, side);
 	struct xfs_walk_measure measure = { };
 	struct xfs_btree_cur *cursor;
-	int error = 0, found;
+	int error = 0, side;
 	u64 i;
 
-	if (!pieces->replaced[side] || ip->i_df.if_format != XFS_DINODE_FMT_BTREE)
+	if (!map->replaced || map->ip->i_df.if_format != XFS_DINODE_FMT_BTREE)
 		return 0;
-	cursor = xfs_bmbt_init_cursor(exchange->mp, NULL, ip, XFS_DATA_FORK);
-	for (i = 0; i < pieces->count && !error; i++) {
-		const struct xfs_piece *piece = &pieces->piece[i];
-
-		if (!has_side(piece, side) || !is_replaced(piece, side))
-			continue;
-		cond_resched();
-		cursor->bc_rec.b = record_of(piece, side, false);
-		error = xfs_btree_lookup(cursor, XFS_LOOKUP_EQi, &found);
-		if (!error)
-			xfs_measure_record(&measure, cursor);
-	}
+	cursor = xfs_bmbt_init_cursor(exchange->mp, NULL, map->ip, XFS_DATA_FORK);
+	for (i = 0; i < pieces->count; i++)
+		for (side = 0; side < 2 && !error; side++)
+			if (xfs_map_of(pieces, &pieces->piece[i], side) == map)
+				error = measure_side(pieces, &pieces->piece[i], side, cursor,
+						     &measure);
 	xfs_btree_del_cursor(cursor, error);
 	*bytes += measure.bytes;
 	return error;
@@ -134,14 +123,16 @@ static int measure_map(struct xfs_exchange *exchange, int side, u64 *bytes)
 
 static int measure_maps(struct xfs_exchange *exchange, struct xfs_measure *measure)
 {
+	const struct xfs_pieces *pieces = &exchange->pieces;
 	unsigned int nofs;
 	int error;
+	u32 i;
 
 	xfs_exchange_lock_maps(exchange);
 	nofs = memalloc_nofs_save();
-	error = xfs_pieces_are_stale(&exchange->pieces) ? -EAGAIN :
-		measure_map(exchange, 0, &measure->map_bytes) ?:
-		measure_map(exchange, 1, &measure->map_bytes);
+	error = xfs_pieces_are_stale(pieces) ? -EAGAIN : 0;
+	for (i = 0; i < pieces->map_count && !error; i++)
+		error = measure_map(exchange, &pieces->maps[i], &measure->map_bytes);
 	memalloc_nofs_restore(nofs);
 	xfs_exchange_unlock_maps(exchange);
 	return error;
@@ -199,8 +190,10 @@ static int reserve_log(struct xfs_exchange *exchange)
 
 static void trace_plan(const struct xfs_exchange *exchange, u64 pieces, u64 rmaps, int error)
 {
-	trace_exchrange_xfs_plan(exchange->request, pieces, exchange->pieces.replaced[0],
-				 exchange->pieces.replaced[1], rmaps,
+	const struct xfs_range *first = &exchange->ranges[0];
+
+	trace_exchrange_xfs_plan(first->request, pieces, first->map[0]->replaced,
+				 first->map[1]->replaced, rmaps,
 				 exchange->reservation.log_bytes,
 				 exchange->reservation.log_limit,
 				 exchange->reservation.blocks,
@@ -259,34 +252,18 @@ static int plan_forks(struct xfs_exchange *exchange)
 	return error;
 }
 
-/* Drops what xfs_exchange_plan() has found. */
+/* Drops what xfs_exchange_plan() has found: nothing is planned, of the same ranges. */
 void xfs_exchange_finish(struct xfs_exchange *exchange)
 {
 	xfs_exchange_forget_ags(exchange);
 	xfs_rmap_forget(exchange);
 	xfs_forks_forget(exchange);
-	xfs_free_pieces(&exchange->pieces);
-}
-
-/* Nothing is planned, of the same range. */
-static void begin_plan(struct xfs_exchange *exchange)
-{
-	struct xfs_pieces range = exchange->pieces;
-
-	xfs_exchange_finish(exchange);
-	exchange->pieces = (struct xfs_pieces) {
-		.ip		= { range.ip[0], range.ip[1] },
-		.start		= { range.start[0], range.start[1] },
-		.length		= range.length,
-		.written_only	= range.written_only,
-		.skips_delayed	= range.skips_delayed,
-		.cut_from	= range.cut_from,
-	};
+	xfs_forget_pieces(&exchange->pieces);
 }
 
 /*
  * Finds out what there is to do, and what it takes; xfs_exchange_finish() drops that
- * again, after an error too.  The members up to the pieces' range are set.  -E2BIG,
+ * again, after an error too.  The ranges are set.  -E2BIG,
  * -ENOSPC, -ENOMEM, -EAGAIN for a delayed allocation or a map that changes, -EINTR; errors of
  * reading a map.
  */
@@ -294,84 +271,117 @@ int xfs_exchange_plan(struct xfs_exchange *exchange)
 {
 	int error;
 
-	begin_plan(exchange);
+	xfs_exchange_finish(exchange);
 	error = plan_forks(exchange);
 	if (error != -EOPNOTSUPP && error != -E2BIG)
 		return error;
-	begin_plan(exchange);
+	xfs_exchange_finish(exchange);
 	return plan_pieces(exchange);
 }
 
-/* --- in the transaction: ILOCK of both inodes, which are joined to it ------------- */
+/* --- in the transaction: ILOCK of all inodes, which are joined to it -------------- */
 
-/* The one that counts for a file alone, and not for the other one too. */
-static struct xfs_dquot *own_dquot(struct xfs_dquot *dquot,
-				   const struct xfs_dquot *other)
+/* Quota of one kind, of all files together. */
+struct gain {
+	struct xfs_dquot	*dquot;
+	s64			blocks;
+	bool			has_loss;	/* of one of the files */
+};
+
+static struct xfs_dquot *dquot_of(const struct xfs_inode *ip, int kind)
 {
-	return dquot == other ? NULL : dquot;
+	return kind == 0 ? ip->i_udquot : kind == 1 ? ip->i_gdquot : ip->i_pdquot;
 }
 
-static int reserve_own_quota(struct xfs_trans *tp, const struct xfs_inode *ip,
-			     const struct xfs_inode *other, u64 blocks,
-			     unsigned int flags)
+/* -E2BIG: one transaction cannot change so many. */
+static int add_gain(struct gain gains[XFS_MAX_DQUOTS], struct xfs_dquot *dquot, s64 blocks)
 {
-	return xfs_trans_reserve_quota_bydquots(tp, ip->i_mount,
-			own_dquot(ip->i_udquot, other->i_udquot),
-			own_dquot(ip->i_gdquot, other->i_gdquot),
-			own_dquot(ip->i_pdquot, other->i_pdquot),
-			blocks, 0, XFS_QMOPT_RES_REGBLKS | flags);
+	unsigned int i;
+
+	for (i = 0; i < XFS_MAX_DQUOTS; i++) {
+		if (gains[i].dquot && gains[i].dquot != dquot)
+			continue;
+		gains[i].dquot = dquot;
+		gains[i].blocks += blocks;
+		gains[i].has_loss |= blocks < 0;
+		return 0;
+	}
+	return -E2BIG;
+}
+
+static int reserve_blocks_of(struct xfs_trans *tp, struct xfs_mount *mp, int kind,
+			     struct xfs_dquot *dquot, s64 blocks, unsigned int flags)
+{
+	return xfs_trans_reserve_quota_bydquots(tp, mp,
+			kind == 0 ? dquot : NULL, kind == 1 ? dquot : NULL,
+			kind == 2 ? dquot : NULL, blocks, 0,
+			XFS_QMOPT_RES_REGBLKS | flags);
+}
+
+static int reserve_quota_of_kind(const struct xfs_exchange *exchange, struct xfs_trans *tp,
+				 int kind)
+{
+	u64 grows = exchange->reservation.map_blocks;
+	const struct xfs_pieces *pieces = &exchange->pieces;
+	struct gain gains[XFS_MAX_DQUOTS] = { };
+	int error = 0;
+	u32 i;
+
+	for (i = 0; i < pieces->map_count && !error; i++) {
+		const struct xfs_map *map = &pieces->maps[i];
+
+		if (dquot_of(map->ip, kind))
+			error = add_gain(gains, dquot_of(map->ip, kind),
+					 (s64)(map->come - map->leave));
+	}
+	for (i = 0; i < XFS_MAX_DQUOTS && !error; i++) {
+		s64 more = gains[i].has_loss ? -gains[i].blocks : grows;
+
+		if (gains[i].blocks <= 0)
+			continue;
+		error = reserve_blocks_of(tp, exchange->mp, kind, gains[i].dquot,
+					  gains[i].blocks, 0) ?:
+			reserve_blocks_of(tp, exchange->mp, kind, gains[i].dquot,
+					  more, XFS_QMOPT_FORCE_RES);
+	}
+	return error;
 }
 
 /*
- * -EDQUOT or -ENOSPC where a file gains more than its quotas allow.  For the one that
- * gains alone, since of a dquot that has a reservation and loses XFS gives back no more
- * than the reservation; and of what counts for both files it asks for nothing, since
- * that stays.  What the map grows by is reserved in any case: XFS counts wrongly what is
- * used beyond a reservation.
+ * -EDQUOT or -ENOSPC where those who pay for a file gain more than their quotas allow.  For
+ * each who gains by all files together, since of a dquot that has a reservation and loses
+ * XFS gives back no more than the reservation.  What a map grows by is reserved in any case:
+ * XFS counts wrongly what is used beyond a reservation.  Who gains by one file and loses by
+ * another is asked, and has no reservation then.
  */
 static int reserve_quota(const struct xfs_exchange *exchange,
 			 struct xfs_trans *tp)
 {
-	const u64 *blocks = exchange->pieces.blocks;
-	u64 grows = exchange->reservation.map_blocks;
-	int i, error;
+	int kind, error = 0;
 
-	for (i = 0; i < 2; i++) {
-		const struct xfs_inode *ip = inode_of(exchange, i);
-		const struct xfs_inode *other = inode_of(exchange, !i);
-		u64 gain = blocks[!i] - blocks[i];
-
-		if (blocks[!i] <= blocks[i])
-			continue;
-		error = reserve_own_quota(tp, ip, other, gain, 0) ?:
-			reserve_own_quota(tp, ip, other, grows,
-					  XFS_QMOPT_FORCE_RES);
-		if (error)
-			return error;
-	}
-	return 0;
+	for (kind = 0; kind < 3 && !error; kind++)
+		error = reserve_quota_of_kind(exchange, tp, kind);
+	return error;
 }
 
 /*
  * -EFBIG where a file would have more extents than it can.  The last check: it may
- * change an inode to count more of them, and if it does so for the first the second
- * has the room too.
+ * change an inode to count more of them, and if it does so for the first the others
+ * have the room too.
  */
 static int extend_counts(const struct xfs_exchange *exchange,
 			 struct xfs_trans *tp)
 {
-	const u64 *inserts = exchange->pieces.inserts;
-	int i, error;
+	const struct xfs_pieces *pieces = &exchange->pieces;
+	int error = 0;
+	u32 i;
 
 	if (exchange->forks.chosen)
 		return 0;
-	for (i = 0; i < 2; i++) {
-		error = xfs_iext_count_extend(tp, inode_of(exchange, i),
-					      XFS_DATA_FORK, inserts[i] + 1);
-		if (error)
-			return error;
-	}
-	return 0;
+	for (i = 0; i < pieces->map_count && !error; i++)
+		error = xfs_iext_count_extend(tp, pieces->maps[i].ip, XFS_DATA_FORK,
+					      pieces->maps[i].inserts + 1);
+	return error;
 }
 
 /* -EAGAIN where the plan has reserved less than is needed now. */
@@ -414,8 +424,8 @@ static int prepare(struct xfs_exchange *exchange, struct xfs_trans *tp)
 static int unmap(const struct xfs_exchange *exchange, struct xfs_trans *tp,
 		 const struct xfs_piece *piece, int side)
 {
+	struct xfs_inode *ip = xfs_piece_inode(&exchange->pieces, piece, side);
 	struct xfs_bmbt_irec old = record_of(piece, side, false);
-	struct xfs_inode *ip = inode_of(exchange, side);
 	int error, done = 0;
 
 	if (!has_side(piece, side) || is_hole(&piece->old[side]))
@@ -432,35 +442,29 @@ static int unmap(const struct xfs_exchange *exchange, struct xfs_trans *tp,
 	return error;
 }
 
-/* Before XFS changes the trees with cursors of its own, and at the end. */
-static void drop_cursors(struct xfs_exchange *exchange, int error)
+/* Before XFS changes the tree with cursors of its own, and at the end. */
+static void drop_cursor(struct xfs_map *map, int error)
 {
-	int i;
-
-	for (i = 0; i < 2; i++) {
-		if (exchange->map_cursor[i])
-			xfs_btree_del_cursor(exchange->map_cursor[i], error);
-		exchange->map_cursor[i] = NULL;
-	}
+	if (map->cursor)
+		xfs_btree_del_cursor(map->cursor, error);
+	map->cursor = NULL;
 }
 
 /*
  * In the tree of a map, what xfs_iext_update_extent() did in memory.  From a piece to the
  * next the cursor keeps the blocks that both are below.
  */
-static int update_tree(struct xfs_exchange *exchange, struct xfs_trans *tp, int side,
+static int update_tree(struct xfs_map *map, struct xfs_trans *tp,
 		       const struct xfs_bmbt_irec *old,
 		       struct xfs_bmbt_irec *new)
 {
-	struct xfs_btree_cur *cursor = exchange->map_cursor[side];
+	struct xfs_btree_cur *cursor = map->cursor;
 	union xfs_btree_rec record;
 	int error, found = 0;
 
 	if (!cursor) {
-		cursor = xfs_bmbt_init_cursor(exchange->mp, tp,
-					      inode_of(exchange, side),
-					      XFS_DATA_FORK);
-		exchange->map_cursor[side] = cursor;
+		cursor = xfs_bmbt_init_cursor(tp->t_mountp, tp, map->ip, XFS_DATA_FORK);
+		map->cursor = cursor;
 	}
 	cursor->bc_rec.b = *old;
 	error = xfs_btree_lookup(cursor, XFS_LOOKUP_EQi, &found);
@@ -473,10 +477,10 @@ static int update_tree(struct xfs_exchange *exchange, struct xfs_trans *tp, int 
 	return error;
 }
 
-static int replace(struct xfs_exchange *exchange, struct xfs_trans *tp, int side,
+static int replace(struct xfs_map *map, struct xfs_trans *tp,
 		   struct xfs_bmbt_irec *new, bool rmap_in_place)
 {
-	struct xfs_inode *ip = inode_of(exchange, side);
+	struct xfs_inode *ip = map->ip;
 	struct xfs_iext_cursor cursor;
 	struct xfs_bmbt_irec old;
 
@@ -489,7 +493,7 @@ static int replace(struct xfs_exchange *exchange, struct xfs_trans *tp, int side
 	if (!rmap_in_place)
 		xfs_rmap_map_extent(tp, ip, XFS_DATA_FORK, new);
 	if (ip->i_df.if_format == XFS_DINODE_FMT_BTREE)
-		return update_tree(exchange, tp, side, &old, new);
+		return update_tree(map, tp, &old, new);
 	xfs_trans_log_inode(tp, ip, XFS_ILOG_CORE | XFS_ILOG_DEXT);
 	return 0;
 }
@@ -497,13 +501,14 @@ static int replace(struct xfs_exchange *exchange, struct xfs_trans *tp, int side
 static int map(struct xfs_exchange *exchange, struct xfs_trans *tp,
 	       const struct xfs_piece *piece, int side)
 {
+	struct xfs_map *map = xfs_map_of(&exchange->pieces, piece, side);
 	struct xfs_bmbt_irec new = record_of(piece, side, true);
-	struct xfs_inode *ip = inode_of(exchange, side);
+	struct xfs_inode *ip = map->ip;
 
 	if (!has_side(piece, side) || new.br_startblock == HOLESTARTBLOCK)
 		return 0;
 	if (is_replaced(piece, side))
-		return replace(exchange, tp, side, &new, piece->rmaps_in_place);
+		return replace(map, tp, &new, piece->rmaps_in_place);
 	/* Where it takes them off again, as if they had been delayed. */
 	if (XFS_BMAPI_REMAP_TAKES_DELAYED)
 		ip->i_delayed_blks += new.br_blockcount;
@@ -518,8 +523,9 @@ static int exchange_piece(struct xfs_exchange *exchange, struct xfs_trans *tp,
 {
 	int i, error = 0;
 
-	if (!is_replaced(piece, 0) || !is_replaced(piece, 1))
-		drop_cursors(exchange, 0);
+	for (i = 0; i < 2; i++)
+		if (!is_replaced(piece, i))
+			drop_cursor(xfs_map_of(&exchange->pieces, piece, i), 0);
 	xfs_exchange_allow_ag(exchange, tp);
 	for (i = 0; i < 2 && !error; i++)
 		error = unmap(exchange, tp, piece, i);
@@ -551,16 +557,17 @@ static int exchange_all(struct xfs_exchange *exchange, struct xfs_trans *tp)
 		}
 		error = exchange_piece(exchange, tp, piece);
 	}
-	drop_cursors(exchange, error);
+	for (i = 0; i < pieces->map_count; i++)
+		drop_cursor(&pieces->maps[i], error);
 	xfs_join_intents(tp, &parted);
 	return error;
 }
 
 /* Blocks of one that was a reflink's come into the other: both may be written by CoW. */
-static void share_reflink(const struct xfs_exchange *exchange)
+static void share_reflink(const struct xfs_range *range)
 {
-	struct xfs_inode *ip1 = inode_of(exchange, 0);
-	struct xfs_inode *ip2 = inode_of(exchange, 1);
+	struct xfs_inode *ip1 = range->map[0]->ip;
+	struct xfs_inode *ip2 = range->map[1]->ip;
 
 	if (!((ip1->i_diflags2 ^ ip2->i_diflags2) & XFS_DIFLAG2_REFLINK))
 		return;
@@ -570,16 +577,19 @@ static void share_reflink(const struct xfs_exchange *exchange)
 	xfs_ifork_init_cow(ip2);
 }
 
-static void touch(struct file *file, struct xfs_inode *ip, struct xfs_trans *tp)
-{
-	if (!(file->f_mode & FMODE_NOCMTIME) && !IS_NOCMTIME(VFS_I(ip)))
-		xfs_trans_ichgtime(tp, ip, XFS_ICHGTIME_MOD | XFS_ICHGTIME_CHG);
-}
-
+/* Each open file has a say whether the times change. */
 void xfs_exchange_touch(const struct xfs_exchange *exchange, struct xfs_trans *tp)
 {
-	touch(exchange->request->file1, inode_of(exchange, 0), tp);
-	touch(exchange->request->file2, inode_of(exchange, 1), tp);
+	const struct exchange_vector *vector = exchange->vector;
+	u32 i;
+
+	for (i = 0; i < vector->file_count; i++) {
+		struct file *file = vector->files[i];
+
+		if (!(file->f_mode & FMODE_NOCMTIME) && !IS_NOCMTIME(file_inode(file)))
+			xfs_trans_ichgtime(tp, XFS_I(file_inode(file)),
+					   XFS_ICHGTIME_MOD | XFS_ICHGTIME_CHG);
+	}
 }
 
 /*
@@ -587,35 +597,38 @@ void xfs_exchange_touch(const struct xfs_exchange *exchange, struct xfs_trans *t
  * then a range ends behind it, and after a crash nobody would find what comes there.  All
  * that is before the end of the range has been written back.
  */
-static void set_disk_size(const struct xfs_exchange *exchange, int side)
+static void set_disk_size(const struct xfs_range *range, int side)
 {
-	const struct exchange_request *request = exchange->request;
-	struct xfs_inode *ip = inode_of(exchange, side);
-	u64 offset = side ? request->file2_offset : request->file1_offset;
+	const struct exchange_request *request = range->request;
+	u64 end = exchange_request_offset(request, side) + request->length;
+	struct xfs_inode *ip = range->map[side]->ip;
 
 	if (request->flags & EXCHRANGE_TO_EOF)
-		ip->i_disk_size = exchange->new_size[side];
-	else
-		ip->i_disk_size = max_t(u64, ip->i_disk_size,
-					offset + request->length);
+		ip->i_disk_size = range->new_size[side];
+	else if (request->length)
+		ip->i_disk_size = max_t(u64, ip->i_disk_size, end);
 }
 
 /* Before the maps change; nothing of this fails. */
 static void change_inodes(const struct xfs_exchange *exchange,
 			  struct xfs_trans *tp)
 {
-	const u64 *blocks = exchange->pieces.blocks;
-	int i;
+	const struct xfs_pieces *pieces = &exchange->pieces;
+	u32 i;
+	int side;
 
 	xfs_exchange_touch(exchange, tp);
-	share_reflink(exchange);
-	for (i = 0; i < 2; i++) {
-		struct xfs_inode *ip = inode_of(exchange, i);
+	for (i = 0; i < pieces->range_count; i++) {
+		share_reflink(&pieces->ranges[i]);
+		for (side = 0; side < 2; side++)
+			set_disk_size(&pieces->ranges[i], side);
+	}
+	for (i = 0; i < pieces->map_count; i++) {
+		const struct xfs_map *map = &pieces->maps[i];
 
-		set_disk_size(exchange, i);
-		xfs_trans_mod_dquot_byino(tp, ip, XFS_TRANS_DQ_BCOUNT,
-					  (s64)blocks[!i] - (s64)blocks[i]);
-		xfs_trans_log_inode(tp, ip, XFS_ILOG_CORE);
+		xfs_trans_mod_dquot_byino(tp, map->ip, XFS_TRANS_DQ_BCOUNT,
+					  (s64)(map->come - map->leave));
+		xfs_trans_log_inode(tp, map->ip, XFS_ILOG_CORE);
 	}
 }
 
@@ -639,7 +652,7 @@ static u64 count_log_bytes(const struct xfs_exchange *exchange,
 			   struct xfs_trans *tp)
 {
 	struct xfs_log_item *item;
-	u64 bytes = xfs_inode_log_bytes(exchange->mp) + count_intent_bytes(exchange, tp);
+	u64 bytes = xfs_inode_log_bytes(&exchange->pieces) + count_intent_bytes(exchange, tp);
 
 	list_for_each_entry(item, &tp->t_items, li_trans) {
 		int regions = 0, size = 0;
@@ -668,7 +681,7 @@ static int change(struct xfs_exchange *exchange, struct xfs_trans *tp)
 		error = xfs_rmap_change_all(exchange, tp) ?: exchange_all(exchange, tp) ?:
 			xfs_unmap_freed_blocks(tp);
 	if (trace_exchrange_xfs_transaction_enabled())
-		trace_exchrange_xfs_transaction(exchange->request,
+		trace_exchrange_xfs_transaction(exchange->ranges[0].request,
 						exchange->reservation.log_bytes,
 						count_log_bytes(exchange, tp),
 						exchange->reservation.blocks,
@@ -682,10 +695,16 @@ static int change(struct xfs_exchange *exchange, struct xfs_trans *tp)
 /* Of the inodes in memory, with ILOCK. */
 void xfs_exchange_set_sizes(const struct xfs_exchange *exchange)
 {
-	int i;
+	const struct xfs_pieces *pieces = &exchange->pieces;
+	u32 i;
+	int side;
 
-	for (i = 0; i < 2 && exchange->request->flags & EXCHRANGE_TO_EOF; i++)
-		i_size_write(VFS_I(inode_of(exchange, i)), exchange->new_size[i]);
+	for (i = 0; i < pieces->range_count; i++) {
+		const struct xfs_range *range = &pieces->ranges[i];
+
+		for (side = 0; side < 2 && range->request->flags & EXCHRANGE_TO_EOF; side++)
+			i_size_write(VFS_I(range->map[side]->ip), range->new_size[side]);
+	}
 }
 
 static int alloc_transaction(const struct xfs_exchange *exchange,
@@ -701,6 +720,19 @@ static int alloc_transaction(const struct xfs_exchange *exchange,
 	return xfs_trans_alloc(exchange->mp, &reservation,
 			       exchange->reservation.blocks, 0,
 			       XFS_TRANS_RES_FDBLKS, tp);
+}
+
+/* Where the ILOCKs go with the commit the sizes are there before: others may look then. */
+static int commit(const struct xfs_exchange *exchange, struct xfs_trans *tp)
+{
+	int error;
+
+	if (!xfs_keeps_maps_locked(exchange))
+		xfs_exchange_set_sizes(exchange);
+	error = xfs_trans_commit(tp);
+	if (!error && xfs_keeps_maps_locked(exchange))
+		xfs_exchange_set_sizes(exchange);
+	return error;
 }
 
 /*
@@ -726,15 +758,13 @@ int xfs_exchange_pieces(struct xfs_exchange *exchange)
 	}
 	if (!error)
 		error = extend_counts(exchange, tp) ?: change(exchange, tp);
-	if (error) {
+	if (error)
 		xfs_trans_cancel(tp);
-		goto out_unlock;
-	}
-	error = xfs_trans_commit(tp);
-	if (!error)
-		xfs_exchange_set_sizes(exchange);
+	else
+		error = commit(exchange, tp);
 out_unlock:
-	xfs_exchange_unlock_maps(exchange);
+	if (xfs_keeps_maps_locked(exchange))
+		xfs_exchange_unlock_maps(exchange);
 	xfs_room_give_back(exchange);
 	return error;
 }
