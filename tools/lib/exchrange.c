@@ -122,6 +122,14 @@ int exchrange_commit(int device, const struct exchrange_commit *commit)
 	return xfs_ioctl(commit->file2_fd, XFS_IOC_COMMIT_RANGE, commit);
 }
 
+int exchrange_exchange_vector(int device, struct exchrange_vector *vector)
+{
+	/* XFS's own ioctl knows but one range. */
+	if (device < 0)
+		return fail(EOPNOTSUPP);
+	return ioctl(device, EXCHRANGE_IOC_EXCHANGE_VECTOR, vector);
+}
+
 /* Blocks are exchanged by the realtime extent where the file has those. */
 static uint32_t xfs_alignment(int fd, const struct xfs_geometry *geometry)
 {

@@ -67,6 +67,17 @@ int exchrange_start_commit(int device, struct exchrange_commit *commit);
 int exchrange_commit(int device, const struct exchrange_commit *commit);
 
 /*
+ * Swaps all pairs of ranges of *vector, or none: of up to 64 files, 65,536 pairs.  A pair with
+ * a sample is as exchrange_commit(), one without as exchrange_exchange().
+ *
+ * errno: those of these two, of any pair; E2BIG for too many pairs or files; EINVAL where ranges
+ * of one file overlap; ENOMEM; EOPNOTSUPP where there is no device, ENOTTY where the module is
+ * too old.  vector->refused is the pair that an error is about, from 0 on, or
+ * EXCHRANGE_REFUSED_NONE.
+ */
+int exchrange_exchange_vector(int device, struct exchrange_vector *vector);
+
+/*
  * Tells in *query what can be done with query->fd, a regular file opened for
  * anything.  errno: EBADF, EISDIR, EINVAL (neither file nor directory), ENOMEM or
  * EAGAIN (no room for a page in the address space, which the device borrows).
