@@ -164,6 +164,110 @@ static void set_limit(const char *limit)
 				     NOBODY), 0);
 }
 
+/* --- vectors: what one pair has no room for none gets -------------------------------- */
+
+#define PAIRS	2
+
+static int try_vector(void *argument)
+{
+	struct exchrange_vector vector = {
+		.pairs		= (uintptr_t)argument,
+		.count		= PAIRS,
+		.pair_size	= sizeof(struct exchrange_pair),
+	};
+
+	return exchrange_exchange_vector(device, &vector) ? errno : 0;
+}
+
+static void assert_vector_refused(struct exchrange_pair *pairs, int error)
+{
+	struct picture before[PAIRS][2];
+	int i;
+
+	for (i = 0; i < PAIRS; i++) {
+		before[i][0] = take_picture(pairs[i].file1_fd);
+		before[i][1] = take_picture(pairs[i].file2_fd);
+	}
+	assert_int_equal(as_nobody(try_vector, pairs), error);
+	for (i = 0; i < PAIRS; i++) {
+		assert_unchanged(&before[i][0], pairs[i].file1_fd);
+		assert_unchanged(&before[i][1], pairs[i].file2_fd);
+		drop_picture(&before[i][0]);
+		drop_picture(&before[i][1]);
+	}
+}
+
+static void close_pairs(const struct exchrange_pair *pairs)
+{
+	int i;
+
+	for (i = 0; i < PAIRS; i++) {
+		close(pairs[i].file1_fd);
+		close(pairs[i].file2_fd);
+	}
+}
+
+static void test_vector_on_full_file_system_is_enospc(void **state)
+{
+	const struct file_spec scattered = { SHAPE_SCATTERED, (EXTENTS + 1) * BLOCK };
+	const struct file_spec plain = { SHAPE_PLAIN, (EXTENTS + 1) * BLOCK };
+	const struct file_spec small = { SHAPE_PLAIN, 4 * BLOCK };
+	struct exchrange_pair pairs[PAIRS] = {
+		{ .length = BLOCK },
+		{ .length = EXTENTS * BLOCK },
+	};
+
+	(void)state;
+	enter_scratch(kind->mkfs_small, "defaults");
+	pairs[0].file1_fd = make_file("small1", small, 1);
+	pairs[0].file2_fd = make_file("small2", small, 2);
+	pairs[1].file1_fd = make_file("scattered", scattered, 3);
+	pairs[1].file2_fd = make_file("plain", plain, 4);
+	fill_with_data();
+	if (is_btrfs())
+		fill_with_metadata();
+	assert_vector_refused(pairs, ENOSPC);
+	assert_int_equal(run("rm -rf " SCRATCH "/filler " SCRATCH "/small && sync"),
+			 0);
+	assert_int_equal(as_nobody(try_vector, pairs), 0);
+	close_pairs(pairs);
+	leave_scratch();
+}
+
+/* An account gains by one pair and loses less by the other: both together count. */
+static void test_vector_counts_all_pairs_for_quota(void **state)
+{
+	const struct file_spec large = { SHAPE_PLAIN, 1024 * BLOCK };
+	const struct file_spec middle = { SHAPE_PLAIN, 512 * BLOCK };
+	const struct file_spec small = { SHAPE_PLAIN, BLOCK };
+	struct exchrange_range range = make_accounts(large, small);
+	struct exchrange_pair pairs[PAIRS] = {
+		{
+			.file1_fd = make_file(is_btrfs() ? "rich/other" : "other", small, 3),
+			.file2_fd = make_file(is_btrfs() ? "poor/middle" : "middle", middle, 4),
+			.flags = EXCHRANGE_TO_EOF,
+		}, {
+			.file1_fd = range.file1_fd,
+			.file2_fd = range.file2_fd,
+			.flags = EXCHRANGE_TO_EOF,
+		},
+	};
+
+	(void)state;
+	if (!is_btrfs())
+		assert_int_equal(fchown(pairs[0].file1_fd, 1000, 1000), 0);
+	set_limit("3m");
+	assert_vector_refused(pairs, EDQUOT);
+	/* More than both together come to, and less than the larger alone would. */
+	set_limit("5m");
+	assert_int_equal(as_nobody(try_vector, pairs), 0);
+	if (!is_btrfs())
+		assert_int_equal(run("test $(xfs_quota -x -c 'quota -u -N -b %d' " SCRATCH
+				     " | awk '{print $2}') = 4100", NOBODY), 0);
+	close_pairs(pairs);
+	leave_scratch();
+}
+
 /* No inode on the disk says that it may have preallocated extents. */
 static void assert_no_mark(void)
 {
@@ -223,6 +327,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_full_file_system_is_enospc),
 		cmocka_unit_test(test_quota_reached_is_edquot),
 		cmocka_unit_test(test_refused_exchange_leaves_no_mark),
+		cmocka_unit_test(test_vector_on_full_file_system_is_enospc),
+		cmocka_unit_test(test_vector_counts_all_pairs_for_quota),
 	};
 
 	start(argc, argv);

@@ -218,6 +218,62 @@ const struct workload workloads[] = {
 		.syncs	= ANY_SYNC,
 		.grows	= true,
 	}, {
+		.name	= "a vector: 64 pages from slots to scattered places",
+		.word	= "slots",
+		.file1	= { SHAPE_PLAIN, 256 * KIB },
+		.file2	= { SHAPE_SCATTERED, 1000 * KIB },
+		.rounds	= 8,
+		.syncs	= ANY_SYNC,
+		.slots	= 64,
+	}, {
+		.name	= "a vector of pages of a file of one extent",
+		.word	= "slots-fresh",
+		.file1	= { SHAPE_PREALLOCATED, 256 * KIB },
+		.file2	= { SHAPE_PLAIN, 1000 * KIB },
+		.rounds	= 8,
+		.syncs	= ANY_SYNC,
+		.slots	= 48,
+		.writers = true,
+	}, {
+		.name	= "a database's vector: pages written a moment ago, with conditions",
+		.word	= "slots-database",
+		.file1	= { SHAPE_PLAIN, 128 * KIB },
+		.file2	= { SHAPE_SCATTERED, 1000 * KIB },
+		.rounds	= 8,
+		.syncs	= SYNC_DSYNC | SYNC_NOTHING,
+		.rewrites = true,
+		.slots	= 32,
+		.conditions = true,
+	}, {
+		.name	= "a vector of two pairs of whole files",
+		.word	= "two-pairs",
+		.file1	= { SHAPE_PLAIN, 60 * KIB + 5 },
+		.file2	= { SHAPE_SCATTERED, 50 * KIB + 900 },
+		.range	= { .flags = EXCHRANGE_TO_EOF },
+		.rounds	= 8,
+		.syncs	= ANY_SYNC,
+		.more_pairs = 1,
+	}, {
+		.name	= "a vector of sixteen files, with conditions",
+		.word	= "sixteen",
+		.file1	= { SHAPE_SCATTERED, 60 * KIB + 5 },
+		.file2	= { SHAPE_HOLES, 50 * KIB + 900 },
+		.range	= { .flags = EXCHRANGE_TO_EOF },
+		.rounds	= 8,
+		.syncs	= ANY_SYNC,
+		.more_pairs = 7,
+		.conditions = true,
+	}, {
+		.name	= "a vector across two subvolumes or directories",
+		.word	= "slots-subvolumes",
+		.file1	= { SHAPE_PLAIN, 128 * KIB },
+		.file2	= { SHAPE_SCATTERED, 400 * KIB },
+		.rounds	= 8,
+		.syncs	= ANY_SYNC,
+		.slots	= 32,
+		.more_pairs = 2,
+		.two_subvolumes = true,
+	}, {
 		.name	= "three clones instead, which tear",
 		.word	= "clones",
 		.file1	= { SHAPE_PLAIN, 200 * KIB },
@@ -317,6 +373,24 @@ static struct state next_save(const struct workload *workload, size_t number)
 	return state;
 }
 
+/* Where a slot of file1 goes in file2: everywhere, and no two to one place. */
+static uint64_t place_of_slot(const struct workload *workload, unsigned int slot)
+{
+	uint64_t blocks = workload->file2.size / BLOCK;
+
+	/* A prime that no file here is a multiple of. */
+	return slot * 37 % blocks * BLOCK;
+}
+
+static void model_slots(const struct workload *workload, struct state *state)
+{
+	unsigned int i;
+
+	for (i = 0; i < workload->slots; i++)
+		model_exchange(&state->file1, &state->file2, i * BLOCK,
+			       place_of_slot(workload, i), BLOCK, 0);
+}
+
 static struct state next_state(const struct workload *workload,
 			       const struct state *before, size_t number)
 {
@@ -326,7 +400,9 @@ static struct state next_state(const struct workload *workload,
 	state.file1 = workload->rewrites ?
 		      model_file(workload->file1, rewrite_seed(number)) :
 		      copy_picture(&before->file1);
-	if (range->flags & EXCHRANGE_FILE1_WRITTEN)
+	if (workload->slots)
+		model_slots(workload, &state);
+	else if (range->flags & EXCHRANGE_FILE1_WRITTEN)
 		model_exchange_written(&state.file1, &state.file2,
 				       range->file1_offset, range->file2_offset,
 				       range->length, range->flags);
@@ -364,12 +440,49 @@ void drop_states(struct states *states)
 
 /* --- the work ---------------------------------------------------------------- */
 
+#define MOST_PAIRS	8
+
 struct files {
 	int	file1;
 	int	file2;
 	int	unrelated;
 	int	spare;		/* what clones go through */
+	int	more[MOST_PAIRS][2];
 };
+
+/* A file of one of the other pairs of a vector; they differ in size, too. */
+static const char *more_name(const struct workload *workload, unsigned int pair, int side)
+{
+	static char name[64];
+
+	snprintf(name, sizeof(name), "%smore%u-%d",
+		 workload->two_subvolumes && side ? "subvolume/" : "", pair, side);
+	return name;
+}
+
+static struct file_spec more_spec(unsigned int pair, int side)
+{
+	return (struct file_spec) {
+		.shape	= side ? SHAPE_SCATTERED : SHAPE_PLAIN,
+		.size	= (8 + 3 * pair) * KIB + 100 * side + 7,
+	};
+}
+
+static unsigned int more_seed(unsigned int pair, int side)
+{
+	return 1000 + 2 * pair + side;
+}
+
+static void prepare_more(const struct workload *workload)
+{
+	unsigned int pair;
+	int side;
+
+	for (pair = 0; pair < workload->more_pairs; pair++)
+		for (side = 0; side < 2; side++)
+			close(make_file(more_name(workload, pair, side),
+					more_spec(pair, side), more_seed(pair, side)));
+}
 
 void prepare_workload(const struct workload *workload)
 {
@@ -387,20 +500,35 @@ void prepare_workload(const struct workload *workload)
 	close(make_file("file2", workload->file2, 2));
 	close(make_file("unrelated", (struct file_spec) { SHAPE_PLAIN, 9000 }, 3));
 	close(make_file("spare", (struct file_spec) { SHAPE_PLAIN, 0 }, 4));
+	prepare_more(workload);
 }
 
 static struct files open_files(const struct workload *workload)
 {
-	return (struct files) {
+	struct files files = {
 		.file1		= open_path(path_of(file1_name(workload)), O_RDWR),
 		.file2		= open_path(path_of("file2"), O_RDWR),
 		.unrelated	= open_path(path_of("unrelated"), O_RDWR),
 		.spare		= open_path(path_of("spare"), O_RDWR),
 	};
+	unsigned int pair;
+	int side;
+
+	for (pair = 0; pair < workload->more_pairs; pair++)
+		for (side = 0; side < 2; side++)
+			files.more[pair][side] =
+				open_path(path_of(more_name(workload, pair, side)), O_RDWR);
+	return files;
 }
 
-static void close_files(const struct files *files)
+static void close_files(const struct workload *workload, const struct files *files)
 {
+	unsigned int pair;
+
+	for (pair = 0; pair < workload->more_pairs; pair++) {
+		close(files->more[pair][0]);
+		close(files->more[pair][1]);
+	}
 	close(files->file1);
 	close(files->file2);
 	close(files->unrelated);
@@ -451,6 +579,77 @@ static void clone_whole(int to, int from)
 	assert_int_equal(syncfs(to), 0);
 }
 
+#define MOST_VECTOR	(64 + MOST_PAIRS)
+
+/* The pairs of a vector; returns how many. */
+static unsigned int list_pairs(const struct workload *workload, const struct files *files,
+			       struct exchrange_pair *pairs)
+{
+	unsigned int count = 0, i;
+
+	if (!workload->slots)
+		pairs[count++] = (struct exchrange_pair) {
+			.file1_fd	= files->file1,
+			.file2_fd	= files->file2,
+			.flags		= EXCHRANGE_TO_EOF,
+		};
+	for (i = 0; i < workload->slots; i++)
+		pairs[count++] = (struct exchrange_pair) {
+			.file1_fd	= files->file1,
+			.file2_fd	= files->file2,
+			.file1_offset	= i * BLOCK,
+			.file2_offset	= place_of_slot(workload, i),
+			.length		= BLOCK,
+		};
+	for (i = 0; i < workload->more_pairs; i++)
+		pairs[count++] = (struct exchrange_pair) {
+			.file1_fd	= files->more[i][0],
+			.file2_fd	= files->more[i][1],
+			.flags		= EXCHRANGE_TO_EOF,
+		};
+	return count;
+}
+
+/* A sample of the file2 of each pair; of one file once, since a sample waits. */
+static void sample_pairs(struct exchrange_pair *pairs, unsigned int count,
+			 struct exchrange_commit *samples)
+{
+	unsigned int i;
+
+	for (i = 0; i < count; i++) {
+		if (i && pairs[i].file2_fd == pairs[i - 1].file2_fd) {
+			pairs[i].freshness = pairs[i - 1].freshness;
+			continue;
+		}
+		samples[i] = (struct exchrange_commit) { .file2_fd = pairs[i].file2_fd };
+		assert_int_equal(device_start_commit(&samples[i]), 0);
+		pairs[i].freshness = (uintptr_t)samples[i].file2_freshness;
+	}
+}
+
+static void exchange_vector(const struct workload *workload, const struct files *files,
+			    enum sync_kind sync)
+{
+	struct exchrange_pair pairs[MOST_VECTOR];
+	struct exchrange_commit samples[MOST_VECTOR];
+	struct exchrange_vector vector = {
+		.pairs		= (uintptr_t)pairs,
+		.count		= list_pairs(workload, files, pairs),
+		.pair_size	= sizeof(pairs[0]),
+		.flags		= sync == SYNC_DSYNC ? EXCHRANGE_DSYNC : 0,
+	};
+
+	if (workload->conditions)
+		sample_pairs(pairs, vector.count, samples);
+	if (exchrange_exchange_vector(device, &vector))
+		fail_msg("pair %d: %s", (int)vector.refused, strerror(errno));
+}
+
+static bool is_vector(const struct workload *workload)
+{
+	return workload->slots || workload->more_pairs;
+}
+
 static void exchange(const struct workload *workload, const struct files *files,
 		     enum sync_kind sync)
 {
@@ -460,6 +659,10 @@ static void exchange(const struct workload *workload, const struct files *files,
 		clone_whole(files->spare, files->file1);
 		clone_whole(files->file1, files->file2);
 		clone_whole(files->file2, files->spare);
+		return;
+	}
+	if (is_vector(workload)) {
+		exchange_vector(workload, files, sync);
 		return;
 	}
 	range.file1_fd = files->file1;
@@ -659,7 +862,7 @@ void run_workload(const struct workload *workload, unsigned int seed)
 		pthread_join(threads[i], NULL);
 	assert_int_equal(syncfs(files.file1), 0);
 	mark("durable-%u", count_rounds(workload));
-	close_files(&files);
+	close_files(workload, &files);
 }
 
 /* --- the judgement ----------------------------------------------------------- */
@@ -739,6 +942,30 @@ static uint64_t first_difference(const struct workload *workload,
 	return a->size == b->size ? UINT64_MAX : size;
 }
 
+/* Whole files go to and fro. */
+static bool is_more(const struct workload *workload, size_t number, unsigned int pair, int side)
+{
+	int from = number % 2 ? !side : side;
+	struct picture expected = model_file(more_spec(pair, from), more_seed(pair, from));
+	struct picture found = read_file(more_name(workload, pair, side));
+	bool same = first_difference(workload, &expected, &found) == UINT64_MAX;
+
+	drop_picture(&expected);
+	drop_picture(&found);
+	return same;
+}
+
+static bool are_more(const struct workload *workload, size_t number)
+{
+	unsigned int pair;
+
+	for (pair = 0; pair < workload->more_pairs; pair++)
+		if (!is_more(workload, number, pair, 0) ||
+		    !is_more(workload, number, pair, 1))
+			return false;
+	return true;
+}
+
 static bool is_state(const struct states *states, size_t number,
 		     const struct picture *file1, const struct picture *file2)
 {
@@ -748,7 +975,8 @@ static bool is_state(const struct states *states, size_t number,
 	/* A file1 that is made anew may be at any point of that. */
 	return first_difference(workload, &state->file2, file2) == UINT64_MAX &&
 	       (workload->rewrites ||
-		first_difference(workload, &state->file1, file1) == UINT64_MAX);
+		first_difference(workload, &state->file1, file1) == UINT64_MAX) &&
+	       are_more(workload, number);
 }
 
 static void print_difference(const struct states *states, size_t number,

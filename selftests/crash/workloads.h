@@ -37,6 +37,9 @@ struct workload {
 	bool			staged;		/* the same, by its descriptor */
 	bool			creates;	/* the same, and removed before each second time */
 	bool			grows;		/* what has a hole is longer by a page, not synced */
+	unsigned int		slots;		/* pages of file1 that go to places in file2: a vector */
+	unsigned int		more_pairs;	/* of whole files, in the same vector */
+	bool			conditions;	/* each pair of the vector has a sample */
 	bool			tears;		/* not ours: three clones, or a file made by hand */
 };
 

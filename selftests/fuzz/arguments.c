@@ -214,6 +214,7 @@ static unsigned int command(struct generator *generator,
 		[QUERY]		= EXCHRANGE_IOC_QUERY,
 		[WATCH]		= EXCHRANGE_IOC_WATCH,
 		[STAGE]		= EXCHRANGE_IOC_STAGE,
+		[VECTOR]	= EXCHRANGE_IOC_EXCHANGE_VECTOR,
 	};
 
 	if (!one_in(generator, 16))
@@ -253,6 +254,71 @@ static void make_stage(struct generator *generator, struct call *call,
 	call->stage.reserved[below(generator, COUNT(call->stage.reserved))] =
 		any_padding(generator);
 	call->size = sizeof(call->stage);
+}
+
+/* The calls that are made last have their pairs here. */
+#define MOST_PAIRS	12
+
+static struct exchrange_pair pairs[MOST_PAIRS];
+static struct exchrange_commit commits[MOST_PAIRS];
+
+/* A wrong pointer, or what is no sample. */
+static uint64_t any_freshness(struct generator *generator, unsigned int i)
+{
+	switch (below(generator, 16)) {
+	case 0:
+		return any_number(generator);
+	case 1:
+		return (uintptr_t)commits[i].file2_freshness;
+	default:
+		return 0;
+	}
+}
+
+static void make_pair(struct generator *generator, unsigned int i, bool quiet)
+{
+	struct exchrange_commit *commit = &commits[i];
+
+	*commit = one_in(generator, 16) ? any_commit(generator) :
+					  good_commit(generator, quiet);
+	if (one_in(generator, 16))
+		spoil(generator, commit);
+	pairs[i] = (struct exchrange_pair) {
+		.file1_fd	= commit->file1_fd,
+		.file2_fd	= commit->file2_fd,
+		.file1_offset	= commit->file1_offset,
+		.file2_offset	= commit->file2_offset,
+		.length		= commit->length,
+		.flags		= one_in(generator, 32) ? commit->flags :
+				  commit->flags & EXCHRANGE_FILE1_WRITTEN,
+		.freshness	= any_freshness(generator, i),
+	};
+	pairs[i].reserved[below(generator, COUNT(pairs[i].reserved))] =
+		one_in(generator, 64) ? next_random(generator) : 0;
+}
+
+static void make_vector(struct generator *generator, struct call *call, bool quiet)
+{
+	struct exchrange_vector *vector = &call->vector;
+	unsigned int count = 1 + below(generator, MOST_PAIRS), i;
+
+	for (i = 0; i < count; i++)
+		make_pair(generator, i, quiet);
+	*vector = (struct exchrange_vector) {
+		.pairs		= one_in(generator, 16) ? any_number(generator) :
+							  (uintptr_t)pairs,
+		.count		= one_in(generator, 32) ? any_number(generator) : count,
+		.pair_size	= one_in(generator, 32) ? any_number(generator) :
+							  sizeof(pairs[0]),
+		.flags		= one_in(generator, 16) ? any_flags(generator) :
+				  good_flags(generator) &
+				  (EXCHRANGE_DSYNC | EXCHRANGE_DRY_RUN),
+		.refused	= next_random(generator),
+		.pad		= any_padding(generator),
+	};
+	vector->reserved[below(generator, COUNT(vector->reserved))] =
+		any_padding(generator);
+	call->size = sizeof(*vector);
 }
 
 static void make_range_or_commit(struct generator *generator, struct call *call,
@@ -318,7 +384,7 @@ static enum request any_request(struct generator *generator)
 {
 	static const enum request requests[] = {
 		EXCHANGE, EXCHANGE, EXCHANGE, START_COMMIT, START_COMMIT,
-		COMMIT, COMMIT, QUERY, WATCH, STAGE,
+		COMMIT, COMMIT, QUERY, WATCH, STAGE, VECTOR, VECTOR,
 	};
 
 	return requests[below(generator, COUNT(requests))];
@@ -345,6 +411,8 @@ void make_call(struct generator *generator, struct call *call, bool quiet)
 			make_watch(generator, call, quiet);
 		else if (call->request == STAGE)
 			make_stage(generator, call, quiet);
+		else if (call->request == VECTOR)
+			make_vector(generator, call, quiet);
 		else
 			make_range_or_commit(generator, call, quiet);
 		call->cmd = command(generator, call);

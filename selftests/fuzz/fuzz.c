@@ -350,7 +350,7 @@ static void test_calls(void **state)
 	remove_all();
 	assert_int_equal(failures, 0);
 	assert_int_equal(count_calls(), calls);
-	for (i = EXCHANGE; i <= STAGE; i++)
+	for (i = EXCHANGE; i <= VECTOR; i++)
 		assert_true(has_success(workers, i));
 }
 

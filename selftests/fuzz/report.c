@@ -30,6 +30,9 @@ static const struct {
 	[STAGE] = { "STAGE", true, false,
 		{ EFAULT, EINVAL, E2BIG, EBADF, EISDIR, EOPNOTSUPP, ENOMEM, EAGAIN,
 		  EPERM, ETXTBSY, EROFS, EFBIG, ENOSPC, EDQUOT, EUSERS, EMFILE } },
+	[VECTOR] = { "EXCHANGE_VECTOR", true, false,
+		{ EFAULT, EINVAL, E2BIG, EBADF, EXDEV, EISDIR, EOPNOTSUPP, EPERM,
+		  ETXTBSY, EFBIG, EROFS, ENOSPC, EDQUOT, EBUSY, ENOMEM } },
 	[UNKNOWN] = { "unknown ioctls", false, false, { ENOTTY } },
 	[READ_WRITE_MAP] = { "read, write, mmap", false, false,
 		{ EBADF, EINVAL, EFAULT, ENODEV, EACCES, ENOMEM, EAGAIN } },
@@ -116,6 +119,10 @@ void print_call(const struct slot *slot)
 		       call->stage.fd, descriptor_name(call->stage.fd), call->stage.flags,
 		       call->stage.reserved[0], call->stage.reserved[1],
 		       call->stage.reserved[2]);
+	else if (call->request == VECTOR)
+		printf("# %u pairs of %u bytes at 0x%llx, flags 0x%llx, padding 0x%x\n",
+		       call->vector.count, call->vector.pair_size, call->vector.pairs,
+		       call->vector.flags, call->vector.pad);
 	fflush(stdout);
 }
 
@@ -168,7 +175,7 @@ void print_counts(unsigned int workers)
 				printf(", %s %llu", name ? name : "another",
 				       (unsigned long long)sum);
 		}
-		if (request <= STAGE)
+		if (request <= VECTOR)
 			print_missing(workers, request);
 		printf("\n");
 	}

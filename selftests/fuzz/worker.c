@@ -110,10 +110,12 @@ static void check_quiet_files(int error)
 static bool may_change(const struct call *call, int error)
 {
 	uint64_t flags = call->request == EXCHANGE ? call->range.flags :
-			 call->commit.flags;
+			 call->request == VECTOR ? call->vector.flags :
+						   call->commit.flags;
 
 	return error == 0 && !(flags & EXCHRANGE_DRY_RUN) &&
-	       (call->request == EXCHANGE || call->request == COMMIT);
+	       (call->request == EXCHANGE || call->request == COMMIT ||
+		call->request == VECTOR);
 }
 
 /* What the VFS does without a word from the device: each of these has to fail. */

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Exchanges between the files of one thread: with every combination of flags, as
- * EXCHANGE or as START_COMMIT and COMMIT, mostly valid.  The answer is the one that
- * the rules say, and the files are what the model says after it.
+ * EXCHANGE or as START_COMMIT and COMMIT, mostly valid; and vectors of many of them.  The
+ * answer is the one that the rules say, and the files are what the model says after it.
  */
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "stress.h"
@@ -325,11 +326,159 @@ static void make_call(struct worker *worker, struct call *call)
 		verify(worker, call->file2);
 }
 
+/* --- vectors ---------------------------------------------------------------------- */
+
+#define MOST_CALLS	24u
+
+/* Whole blocks of any files; the order of a vector's pairs has no meaning. */
+static struct call pick_part(struct worker *worker)
+{
+	struct call call = pick_call(worker);
+	struct exchrange_range *range = &call.range;
+	uint64_t blocks1 = call.file1->model.size / BLOCK;
+	uint64_t blocks2 = call.file2->model.size / BLOCK;
+	uint64_t blocks = smaller(smaller(blocks1, blocks2), 1 + draw(worker, 16));
+
+	range->flags &= EXCHRANGE_FILE1_WRITTEN;
+	range->length = blocks * BLOCK;
+	range->file1_offset = draw(worker, blocks1 - blocks + 1) * BLOCK;
+	range->file2_offset = draw(worker, blocks2 - blocks + 1) * BLOCK;
+	return call;
+}
+
+static bool meet(const struct file *file_a, uint64_t offset_a, uint64_t length_a,
+		 const struct file *file_b, uint64_t offset_b, uint64_t length_b)
+{
+	return file_a == file_b && length_a && length_b &&
+	       offset_a < offset_b + length_b && offset_b < offset_a + length_a;
+}
+
+static bool calls_meet(const struct call *a, const struct call *b)
+{
+	const struct exchrange_range *x = &a->range, *y = &b->range;
+
+	return meet(a->file1, x->file1_offset, x->length,
+		    b->file1, y->file1_offset, y->length) ||
+	       meet(a->file1, x->file1_offset, x->length,
+		    b->file2, y->file2_offset, y->length) ||
+	       meet(a->file2, x->file2_offset, x->length,
+		    b->file1, y->file1_offset, y->length) ||
+	       meet(a->file2, x->file2_offset, x->length,
+		    b->file2, y->file2_offset, y->length);
+}
+
+static bool meets_itself(const struct call *call)
+{
+	const struct exchrange_range *range = &call->range;
+
+	return meet(call->file1, range->file1_offset, range->length,
+		    call->file2, range->file2_offset, range->length);
+}
+
+/* The first of @count that overlaps itself or one before it; @count where none does. */
+static unsigned int first_overlap(const struct call *calls, unsigned int count)
+{
+	unsigned int i, j;
+
+	for (i = 0; i < count; i++) {
+		if (meets_itself(&calls[i]))
+			return i;
+		for (j = 0; j < i; j++)
+			if (calls_meet(&calls[i], &calls[j]))
+				return i;
+	}
+	return count;
+}
+
+/* Mostly pairs that do not overlap. */
+static unsigned int pick_parts(struct worker *worker, struct call *calls)
+{
+	unsigned int count = 0, tries = 2 + draw(worker, MOST_CALLS - 1);
+	bool careless = one_in(worker, 10);
+
+	while (tries--) {
+		calls[count] = pick_part(worker);
+		if (careless || first_overlap(calls, count + 1) == count + 1)
+			count++;
+	}
+	return count;
+}
+
+static void begin_vector(struct worker *worker, const struct call *calls, unsigned int count,
+			 uint64_t flags)
+{
+	char text[400] = "";
+	size_t length = 0;
+	unsigned int i;
+
+	for (i = 0; i < count && length + 48 < sizeof(text); i++) {
+		const struct exchrange_range *range = &calls[i].range;
+
+		length += snprintf(text + length, sizeof(text) - length,
+				   " %u@%llu-%u@%llu+%llu%s", calls[i].file1->number,
+				   range->file1_offset / BLOCK, calls[i].file2->number,
+				   range->file2_offset / BLOCK, range->length / BLOCK,
+				   range->flags ? "w" : "");
+	}
+	begin(worker, "VECTOR flags 0x%lx, %u pairs, in blocks:%s", flags, count, text);
+}
+
+static int exchange_parts(const struct call *calls, unsigned int count, uint64_t flags)
+{
+	struct exchrange_pair pairs[MOST_CALLS];
+	struct exchrange_vector vector = {
+		.pairs		= (uintptr_t)pairs,
+		.count		= count,
+		.pair_size	= sizeof(pairs[0]),
+		.flags		= flags,
+	};
+	unsigned int i;
+
+	for (i = 0; i < count; i++)
+		pairs[i] = (struct exchrange_pair) {
+			.file1_fd	= calls[i].range.file1_fd,
+			.file2_fd	= calls[i].range.file2_fd,
+			.file1_offset	= calls[i].range.file1_offset,
+			.file2_offset	= calls[i].range.file2_offset,
+			.length		= calls[i].range.length,
+			.flags		= calls[i].range.flags,
+		};
+	return ioctl(device, EXCHRANGE_IOC_EXCHANGE_VECTOR, &vector) ? errno : 0;
+}
+
+static void exchange_vector(struct worker *worker)
+{
+	struct call calls[MOST_CALLS];
+	unsigned int count = pick_parts(worker, calls), i;
+	bool dry_run = one_in(worker, 8);
+	uint64_t flags = (dry_run ? EXCHRANGE_DRY_RUN : 0) |
+			 (one_in(worker, 16) ? EXCHRANGE_DSYNC : 0);
+	int expected = first_overlap(calls, count) < count ? EINVAL : 0, error;
+
+	for (i = 0; i < FILES; i++)
+		read_blocks(worker->files[i].fd, &worker->files[i].model);
+	begin_vector(worker, calls, count, flags);
+	error = exchange_parts(calls, count, flags);
+	end(worker, dry_run ? VECTOR_DRY_RUN : VECTOR, error);
+	if (error != expected)
+		complain(worker, "the answer is %d (%s) where %d (%s) was to be expected",
+			 error, strerror(error), expected, strerror(expected));
+	for (i = 0; i < count && !expected && !dry_run; i++)
+		apply(&calls[i]);
+	for (i = 0; i < FILES && !atomic_load(&stop); i++)
+		verify(worker, &worker->files[i]);
+}
+
 void exchange_own(struct worker *worker)
 {
 	struct call call = pick_call(worker);
 	unsigned int luck = draw(worker, 100);
 	int fd = -1;
+
+	if (one_in(worker, 8)) {
+		exchange_vector(worker);
+		return;
+	}
 
 	if (luck < 10)
 		spoil_range(worker, &call);

@@ -236,6 +236,10 @@ static void name_row(char *name, size_t size, unsigned int row)
 		snprintf(name, size, "%s", names[row]);
 		return;
 	}
+	if (row >= VECTOR) {
+		snprintf(name, size, "%s", row == VECTOR ? "vector" : "vector DRY_RUN");
+		return;
+	}
 	snprintf(name, size, "%s", row < COMMIT ? "exchange" : "commit");
 	for (i = 0; i < COUNT(flags); i++)
 		if ((row - EXCHANGE) >> i & 1)

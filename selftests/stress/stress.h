@@ -26,7 +26,9 @@ enum operation {
 	READ, READ_DIRECT,
 	EXCHANGE,		/* and the flags: 16 of them */
 	COMMIT = EXCHANGE + 16,	/* as START_COMMIT and COMMIT */
-	OPERATIONS = COMMIT + 16,
+	VECTOR = COMMIT + 16,	/* of many pairs; and these flags */
+	VECTOR_DRY_RUN,
+	OPERATIONS,
 };
 
 /* A file of one thread.  The model's blocks are true after a look at FIEMAP only. */
