@@ -630,6 +630,34 @@ static void test_as_many_pairs_as_allowed(void **state)
 	free(pairs);
 }
 
+#define HOLES	5000
+
+static int exchange_holes(void *pairs)
+{
+	return exchange_list(pairs, HOLES, 0).error;
+}
+
+/* On btrfs each pair is work in the transaction: users have the limit of extents for them. */
+static void test_users_pairs_count_on_btrfs(void **state)
+{
+	static const struct file_spec empty = { SHAPE_PLAIN, 0 };
+	struct exchrange_pair *pairs = calloc(HOLES, sizeof(*pairs));
+	int fd1 = make_file("holes1", empty, 1), fd2 = make_file("holes2", empty, 2);
+	uint32_t i;
+
+	(void)state;
+	assert_non_null(pairs);
+	assert_int_equal(ftruncate(fd1, (off_t)HOLES * BLOCK), 0);
+	assert_int_equal(ftruncate(fd2, (off_t)HOLES * BLOCK), 0);
+	for (i = 0; i < HOLES; i++)
+		pairs[i] = block_pair(fd1, i, fd2, i);
+	assert_int_equal(as_nobody(exchange_holes, pairs), is_btrfs() ? E2BIG : 0);
+	assert_int_equal(as_root(exchange_holes, pairs), 0);
+	close(fd1);
+	close(fd2);
+	free(pairs);
+}
+
 /* --- samples ------------------------------------------------------------------------- */
 
 static void sample(int fd, uint64_t freshness[6])
@@ -948,6 +976,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_as_many_files_as_allowed),
 		cmocka_unit_test(test_many_descriptors_of_two_files),
 		cmocka_unit_test(test_as_many_pairs_as_allowed),
+		cmocka_unit_test(test_users_pairs_count_on_btrfs),
 		cmocka_unit_test(test_samples_of_all_files),
 		cmocka_unit_test(test_each_file_is_counted_once),
 		cmocka_unit_test(test_times_change),

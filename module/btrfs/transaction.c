@@ -149,13 +149,24 @@ static int alloc_pair_lists(struct btrfs_exchange *exchange, struct btrfs_pair *
 	       alloc_extent_list(&pair->list[1], &pair->count[1], exchange->fs_info);
 }
 
+/* One of many pairs is work though it has nothing but holes: an extent on either side. */
+static int count_pair(struct btrfs_exchange *exchange, const struct btrfs_pair *pair)
+{
+	u32 items = pair->count[0].items + pair->count[1].items;
+
+	if (exchange->vector->count == 1 || items >= 2)
+		return 0;
+	exchange->items += 2 - items;
+	return exchange->items > exchange->limit ? -E2BIG : 0;
+}
+
 static int alloc_lists(struct btrfs_exchange *exchange)
 {
 	struct btrfs_pair *pair;
 	int error;
 
 	for (pair = btrfs_first_pair(exchange); pair; pair = btrfs_next_pair(exchange, pair)) {
-		error = alloc_pair_lists(exchange, pair);
+		error = alloc_pair_lists(exchange, pair) ?: count_pair(exchange, pair);
 		if (error)
 			return error;
 	}
