@@ -256,7 +256,7 @@ const struct workload workloads[] = {
 	}, {
 		.name	= "a vector of sixteen files, with conditions",
 		.word	= "sixteen",
-		.file1	= { SHAPE_SCATTERED, 60 * KIB + 5 },
+		.file1	= { SHAPE_PREALLOCATED, 60 * KIB + 5 },
 		.file2	= { SHAPE_HOLES, 50 * KIB + 900 },
 		.range	= { .flags = EXCHRANGE_TO_EOF },
 		.rounds	= 8,
@@ -463,7 +463,7 @@ static const char *more_name(const struct workload *workload, unsigned int pair,
 static struct file_spec more_spec(unsigned int pair, int side)
 {
 	return (struct file_spec) {
-		.shape	= side ? SHAPE_SCATTERED : SHAPE_PLAIN,
+		.shape	= side ? SHAPE_HOLES : SHAPE_PLAIN,
 		.size	= (8 + 3 * pair) * KIB + 100 * side + 7,
 	};
 }
