@@ -335,14 +335,14 @@ static struct call pick_part(struct worker *worker)
 {
 	struct call call = pick_call(worker);
 	struct exchrange_range *range = &call.range;
-	uint64_t blocks1 = call.file1->model.size / BLOCK;
-	uint64_t blocks2 = call.file2->model.size / BLOCK;
+	uint64_t blocks1 = call.file1->model.size / block_size;
+	uint64_t blocks2 = call.file2->model.size / block_size;
 	uint64_t blocks = smaller(smaller(blocks1, blocks2), 1 + draw(worker, 16));
 
 	range->flags &= EXCHRANGE_FILE1_WRITTEN;
-	range->length = blocks * BLOCK;
-	range->file1_offset = draw(worker, blocks1 - blocks + 1) * BLOCK;
-	range->file2_offset = draw(worker, blocks2 - blocks + 1) * BLOCK;
+	range->length = blocks * block_size;
+	range->file1_offset = draw(worker, blocks1 - blocks + 1) * block_size;
+	range->file2_offset = draw(worker, blocks2 - blocks + 1) * block_size;
 	return call;
 }
 
@@ -416,8 +416,8 @@ static void begin_vector(struct worker *worker, const struct call *calls, unsign
 
 		length += snprintf(text + length, sizeof(text) - length,
 				   " %u@%llu-%u@%llu+%llu%s", calls[i].file1->number,
-				   range->file1_offset / BLOCK, calls[i].file2->number,
-				   range->file2_offset / BLOCK, range->length / BLOCK,
+				   range->file1_offset / block_size, calls[i].file2->number,
+				   range->file2_offset / block_size, range->length / block_size,
 				   range->flags ? "w" : "");
 	}
 	begin(worker, "VECTOR flags 0x%lx, %u pairs, in blocks:%s", flags, count, text);
