@@ -5,9 +5,12 @@
  * and a byte-by-byte model with both.
  */
 #include <fcntl.h>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -447,6 +450,61 @@ static const char *mkfs_with_holes(void)
 	return is_btrfs() ? "mkfs.btrfs -q -f -O ^no-holes" : kind->mkfs;
 }
 
+/* Blocks of @name that are allocated, but have no place on the disk yet. */
+static int blocks_without_a_place(const char *name)
+{
+	struct {
+		struct fiemap		map;
+		struct fiemap_extent	extents[8];
+	} fiemap = {
+		.map.fm_length		= FIEMAP_MAX_OFFSET,
+		.map.fm_extent_count	= 8,
+	};
+	int fd = open_path(path_of(name), O_RDONLY), delayed = 0;
+	uint32_t i;
+
+	assert_int_equal(ioctl(fd, FS_IOC_FIEMAP, &fiemap), 0);
+	for (i = 0; i < fiemap.map.fm_mapped_extents; i++)
+		if (fiemap.extents[i].fe_flags & FIEMAP_EXTENT_DELALLOC)
+			delayed += fiemap.extents[i].fe_length / BLOCK;
+	close(fd);
+	return delayed;
+}
+
+/*
+ * TO_EOF makes file2 shorter, and its new last block, which FILE1_WRITTEN passes by, is a hole:
+ * it stays one.  In a file with shared blocks, Linux before 6.12 reserves space for a hole
+ * that it is asked to unshare.
+ */
+static void test_hole_at_a_nearer_end(void **state)
+{
+	struct exchrange_range range = {
+		.flags = EXCHRANGE_FILE1_WRITTEN | EXCHRANGE_TO_EOF,
+	};
+	uint8_t bytes[2 * BLOCK];
+	int i;
+
+	(void)state;
+	enter_scratch(mkfs_with_holes(), "defaults");
+	range.file1_fd = make_file("file1", (struct file_spec){ SHAPE_PLAIN, 0 }, 1);
+	range.file2_fd = make_file("file2", (struct file_spec){ SHAPE_PLAIN, 0 }, 2);
+	memset(bytes, 'x', sizeof(bytes));
+	assert_int_equal(ftruncate(range.file1_fd, 1787), 0);
+	assert_int_equal(pwrite(range.file2_fd, bytes, BLOCK, 2 * BLOCK), BLOCK);
+	assert_int_equal(run("cp --reflink=always %s %s.reflink", path_of("file2"),
+			     path_of("file2")), 0);
+	assert_int_equal(device_exchange(&range), 0);
+	for (i = 1; i <= 2; i++)
+		assert_int_equal(blocks_without_a_place(i == 1 ? "file1" : "file2"), 0);
+	assert_int_equal(lseek(range.file2_fd, 0, SEEK_END), 1787);
+	assert_int_equal(pread(range.file2_fd, bytes, sizeof(bytes), 0), 1787);
+	for (i = 0; i < 1787; i++)
+		assert_int_equal(bytes[i], 0);
+	close(range.file1_fd);
+	close(range.file2_fd);
+	leave_scratch();
+}
+
 /* The preallocation behind file1's end comes behind file2's, and is then written to. */
 static void test_append_to_what_was_exchanged(void **state)
 {
@@ -656,6 +714,7 @@ int main(int argc, char **argv)
 {
 	static const struct CMUnitTest others[] = {
 		cmocka_unit_test(test_borders_within_large_folios),
+		cmocka_unit_test(test_hole_at_a_nearer_end),
 		cmocka_unit_test(test_append_to_what_was_exchanged),
 		cmocka_unit_test(test_killed_at_any_moment),
 		cmocka_unit_test(test_old_bytes_stay_hidden),

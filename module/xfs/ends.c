@@ -91,12 +91,15 @@ static int prepare_last_block(const struct xfs_range *range)
 	struct xfs_inode *ip = range->map[1]->ip;
 	u64 new_size = range->new_size[1];
 	u64 block_size = ip->i_mount->m_sb.sb_blocksize;
+	u64 start = round_down(new_size, block_size);
 	struct folio *folio;
-	int error;
+	int error = 0;
 
-	if (IS_ALIGNED(new_size, block_size))
+	if (start == new_size)
 		return 0;
-	error = xfs_reflink_unshare(ip, round_down(new_size, block_size), block_size);
+	/* Linux before 6.12 reserves a block where it unshares a hole, and does not use it. */
+	if (has_blocks(ip, start, start + block_size))
+		error = xfs_reflink_unshare(ip, start, block_size);
 	if (error || IS_DAX(VFS_I(ip)))
 		return error;
 	folio = read_mapping_folio(VFS_I(ip)->i_mapping, new_size >> PAGE_SHIFT,
