@@ -240,6 +240,27 @@ int exchrange_update_clone(struct exchrange_update *update, int fd);
  */
 int exchrange_update_commit(struct exchrange_update *update, __u64 flags);
 
+/* Each has two files, of those that can be in a vector. */
+#define EXCHRANGE_UPDATES_MAX	(EXCHRANGE_VECTOR_FILES / 2)
+
+/*
+ * Commits count updates at once: all of them or none, for a crash, a snapshot, an error, and for
+ * who has watches on the files.  Each is as exchrange_update_commit() with these flags, and
+ * each may be _UNCHANGED or not.  All files are on one mount.  Of two or more none is created:
+ * a name cannot appear in the same moment.
+ *
+ * errno: those of exchrange_update_commit() and exchrange_exchange_vector(); *refused, where
+ * refused is not NULL, is the update that the error is about, from 0 on, or
+ * EXCHRANGE_REFUSED_NONE.  And of two or more: ENOENT: there is no such file, with _CREATE too;
+ * EXDEV: it is on another mount than the first; EINVAL: two are of one file; EOPNOTSUPP: there is
+ * no device, or the file cannot be in a vector; ENOTTY: the module is too old; E2BIG: there are
+ * more than EXCHRANGE_UPDATES_MAX.  They are never committed one after the other instead.
+ *
+ * After an error all files and staging files hold what they held, with the same exceptions.
+ */
+int exchrange_update_commit_all(struct exchrange_update *const *updates,
+				unsigned int count, __u64 flags, __u32 *refused);
+
 /*
  * Ends an update, committed or not; frees all that it holds.  NULL is nothing to
  * drop.  errno stays.

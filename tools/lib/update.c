@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -495,7 +496,7 @@ void exchrange_update_drop(struct exchrange_update *update)
 	free(update);
 }
 
-/* --- commit ---------------------------------------------------------------------- */
+/* --- another file by the same name ----------------------------------------------- */
 
 /*
  * Another staging file takes the place of the first, by its descriptor: for the file that
@@ -566,65 +567,205 @@ static int adopt(struct exchrange_update *update, int file)
 	return stage_again(update, file);
 }
 
-/* As commit_to() */
-static int open_and_exchange(struct exchrange_update *update, int pin, __u64 flags)
+/* --- what a commit changes ------------------------------------------------------- */
+
+/* The file of an update, while a commit goes on. */
+struct goal {
+	int	pin;	/* O_PATH; -1: begun by a descriptor, or not there */
+	int	file;	/* open for writing; -1: not there */
+};
+
+/* Closes it; after a commit it is the update's file. */
+static void end_goal(struct exchrange_update *update, const struct goal *goal,
+		     bool committed)
 {
-	int file, ret;
+	if (!update->named)
+		return;
+	exchrange_close(goal->file);
+	if (committed && goal->pin >= 0)
+		replace(&update->pin, goal->pin);
+	else
+		exchrange_close(goal->pin);
+}
+
+/*
+ * Opens @pin, which the name is of now, for writing.  -1 and errno, which is 0 where the
+ * name is of something else by then.
+ */
+static int open_named(struct exchrange_update *update, int pin, bool same)
+{
+	int file;
 
 	if (check_kind(pin))
 		return -1;
 	file = open_pinned(update, pin, O_RDWR);
-	if (file < 0)
-		return errno ? -1 : 1;
-	ret = update->pin >= 0 && exchrange_is_same(update->pin, pin) ?
-	      0 : adopt(update, file);
-	if (ret == 0)
-		ret = exchange(update, file, flags);
+	if (file < 0 || same || adopt(update, file) == 0)
+		return file;
 	exchrange_close(file);
-	return ret;
+	return -1;
 }
 
-/*
- * Commits to @pin, which the name is of now; -1 is nothing.  0, -1 and errno, or 1 where
- * the name is of something else by then.
- */
-static int commit_to(struct exchrange_update *update, int pin, __u64 flags)
+/* As open_named(); 0 also where there is nothing. */
+static int look_at_name(struct exchrange_update *update, struct goal *goal)
 {
-	bool same = pin < 0 ? update->pin < 0 :
-		    update->pin >= 0 && exchrange_is_same(update->pin, pin);
-	int ret;
+	bool same;
 
+	goal->file = -1;
+	goal->pin = exchrange_pin(&update->place);
+	if (goal->pin < 0 && errno != ENOENT)
+		return -1;
+	same = goal->pin < 0 ? update->pin < 0 :
+	       update->pin >= 0 && exchrange_is_same(update->pin, goal->pin);
 	if (!same && update->flags & EXCHRANGE_UPDATE_UNCHANGED)
 		return fail(EBUSY);
 	if (!same && update->elsewhere)
 		return fail(EXDEV);
-	if (pin >= 0)
-		return open_and_exchange(update, pin, flags);
+	if (goal->pin < 0)
+		return 0;
+	goal->file = open_named(update, goal->pin, same);
+	return goal->file < 0 ? -1 : 0;
+}
+
+/* For end_goal(), unless it fails: -1 and errno. */
+static int open_goal(struct exchrange_update *update, struct goal *goal)
+{
+	int tries;
+
+	*goal = (struct goal) { .pin = -1, .file = update->file };
+	if (!update->named)
+		return 0;
+	for (tries = 0; tries < MAX_TRIES; tries++) {
+		if (look_at_name(update, goal) == 0)
+			return 0;
+		end_goal(update, goal, false);
+		if (errno)
+			return -1;
+	}
+	return fail(ENOENT);
+}
+
+/* --- one update ------------------------------------------------------------------ */
+
+/* 1 where somebody else has created the file. */
+static int commit_goal(struct exchrange_update *update, const struct goal *goal,
+		       __u64 flags)
+{
+	int ret;
+
+	if (goal->file >= 0)
+		return exchange(update, goal->file, flags);
 	ret = create(update, flags);
 	return ret && errno == EEXIST ? 1 : ret;
 }
 
-static int commit_by_name(struct exchrange_update *update, __u64 flags)
+int exchrange_update_commit(struct exchrange_update *update, __u64 flags)
 {
-	int tries, pin, ret = 1;
+	struct goal goal;
+	int tries, ret = 1;
 
+	if (flags & ~(__u64)COMMIT_FLAGS || update->created)
+		return fail(EINVAL);
 	for (tries = 0; ret > 0 && tries < MAX_TRIES; tries++) {
-		pin = exchrange_pin(&update->place);
-		if (pin < 0 && errno != ENOENT)
+		if (open_goal(update, &goal))
 			return -1;
-		ret = commit_to(update, pin, flags);
-		if (ret == 0 && pin >= 0)
-			replace(&update->pin, pin);
-		else
-			exchrange_close(pin);
+		ret = commit_goal(update, &goal, flags);
+		end_goal(update, &goal, ret == 0);
 	}
 	return ret > 0 ? fail(ENOENT) : ret;
 }
 
-int exchrange_update_commit(struct exchrange_update *update, __u64 flags)
+/* --- several --------------------------------------------------------------------- */
+
+/* A pair's sample is what the module reads through a pointer. */
+_Static_assert(sizeof(((struct exchrange_sample *)NULL)->freshness) ==
+	       sizeof(((struct exchrange_commit *)NULL)->file2_freshness),
+	       "an update's sample is not a pair's");
+
+static struct exchrange_pair pair_of(const struct exchrange_update *update, int file,
+				     __u64 flags)
 {
-	if (flags & ~(__u64)COMMIT_FLAGS || update->created)
+	bool condition = update->flags & EXCHRANGE_UPDATE_UNCHANGED;
+
+	return (struct exchrange_pair) {
+		.file1_fd	= update->staging,
+		.file2_fd	= file,
+		.flags		= EXCHRANGE_TO_EOF | (flags & EXCHRANGE_FILE1_WRITTEN),
+		.freshness	= condition ? (uintptr_t)update->sample.freshness : 0,
+	};
+}
+
+static int exchange_all(struct exchrange_update *const *updates, const struct goal *goals,
+			unsigned int count, __u64 flags, __u32 *refused)
+{
+	struct exchrange_pair pairs[EXCHRANGE_UPDATES_MAX];
+	struct exchrange_vector vector = {
+		.pairs		= (uintptr_t)pairs,
+		.count		= count,
+		.pair_size	= sizeof(pairs[0]),
+		.flags		= flags & (EXCHRANGE_DSYNC | EXCHRANGE_DRY_RUN),
+		.refused	= EXCHRANGE_REFUSED_NONE,
+	};
+	unsigned int i;
+	int ret;
+
+	for (i = 0; i < count; i++)
+		pairs[i] = pair_of(updates[i], goals[i].file, flags);
+	ret = exchrange_exchange_vector(updates[0]->device, &vector);
+	*refused = vector.refused;
+	return ret;
+}
+
+/* A name cannot appear in the same moment. */
+static int open_goal_of_many(struct exchrange_update *update, struct goal *goal)
+{
+	if (update->created)
 		return fail(EINVAL);
-	return update->named ? commit_by_name(update, flags) :
-			       exchange(update, update->file, flags);
+	if (update->device < 0)
+		return fail(EOPNOTSUPP);
+	if (open_goal(update, goal))
+		return -1;
+	if (goal->file >= 0)
+		return 0;
+	end_goal(update, goal, false);
+	return fail(ENOENT);
+}
+
+static int commit_many(struct exchrange_update *const *updates, unsigned int count,
+		       __u64 flags, __u32 *refused)
+{
+	struct goal goals[EXCHRANGE_UPDATES_MAX];
+	unsigned int opened;
+	int ret = 0;
+
+	for (opened = 0; opened < count; opened++) {
+		ret = open_goal_of_many(updates[opened], &goals[opened]);
+		if (ret) {
+			*refused = opened;
+			break;
+		}
+	}
+	if (ret == 0)
+		ret = exchange_all(updates, goals, count, flags, refused);
+	while (opened--)
+		end_goal(updates[opened], &goals[opened], ret == 0);
+	return ret;
+}
+
+int exchrange_update_commit_all(struct exchrange_update *const *updates,
+				unsigned int count, __u64 flags, __u32 *refused)
+{
+	__u32 nobody;
+
+	refused = refused ? refused : &nobody;
+	*refused = EXCHRANGE_REFUSED_NONE;
+	if (flags & ~(__u64)COMMIT_FLAGS)
+		return fail(EINVAL);
+	if (count > EXCHRANGE_UPDATES_MAX)
+		return fail(E2BIG);
+	if (count != 1)
+		return count ? commit_many(updates, count, flags, refused) : 0;
+	if (exchrange_update_commit(updates[0], flags) == 0)
+		return 0;
+	*refused = 0;
+	return -1;
 }
