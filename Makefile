@@ -198,9 +198,12 @@ check-kernels check-crash check-debug check-stress:
 	@selftests/check $(@:check-%=%)
 
 bench:
-	@selftests/guest/run --timeout 3600 --disk-size 8G -- /usr/libexec/exchrange/run-tests \
-		bench_ioctl /mnt/xfs -- bench_extents /mnt/xfs /mnt/btrfs -- \
-		bench_save /mnt/xfs /mnt/btrfs -- bench_commit /mnt/xfs -- \
+	@selftests/guest/run --icount --timeout 7200 --disk-size 8G -- \
+		/usr/libexec/exchrange/run-tests \
+		bench_ioctl /mnt/xfs -- bench_ioctl /mnt/btrfs -- \
+		bench_extents /mnt/xfs /mnt/btrfs -- \
+		bench_save /mnt/xfs /mnt/btrfs -- \
+		bench_commit /mnt/xfs -- bench_commit /mnt/btrfs -- \
 		bench_watch /mnt/xfs /mnt/btrfs
 
 lint:

@@ -1,23 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * bench_commit MOUNTPOINT [0|1|10 [FORM]]: durable commits on XFS, each way by turns on files
- * of the same form: one transaction of the module's, XFS's own ioctl, and what a database
- * does without either, a double write (all pages to a log, fdatasync, each to its place,
- * fdatasync).  Without and with an rmapbt; FORM is whole, fragmented or fresh.
+ * bench_commit MOUNTPOINT [FORMS [RMAPBT [EXCHANGE]]]: what durable commits cost, each way by
+ * turns on files of the same form, on a file system like that of MOUNTPOINT on $SCRATCH_DEV1.
  *
- * 1 to 256 pages scattered over a file of 64 MiB, which has an extent a page or is of one.
- * The pages are written to a staging file, and that is exchanged for the file with
- * FILE1_WRITTEN and DSYNC.  The staging file is a new one for each commit, which hits other
- * pages each time, or the one of the commit before, which hit the same.  Beside these, an
- * fsync of the staging file and no exchange: what a commit cannot do without.  Then whole
- * files of many extents, with TO_EOF and DSYNC.
+ * A commit is of 1 to 256 pages, scattered over a file of 64 MiB that has an extent a page
+ * (FORMS has "fragmented") or is of one (it has "fresh"); other pages each time.
  *
- * Prints medians: the time and the flushes until the commit is durable; the KiB that are
- * written until then and by a sync after it, since XFS's own ioctl leaves most of its chain
- * of transactions to that; and how many times faster than XFS's own the transaction is, and
- * how much of what a double write writes it writes.  Before each line all is written back
- * and mounted anew: XFS logs a block with all that has changed since it was written back.
- * The file systems are on $SCRATCH_DEV1.
+ *	slots		the pages are written to a staging file that has a place for each, and
+ *			change places with those of the file: one vector with DSYNC.  The next
+ *			commit overwrites what came back
+ *	fsync alone	the same without an exchange: what a commit cannot do without
+ *	double write	all pages to a log, fdatasync, each to its place, fdatasync
+ *	new staging	a new, sparse staging file, which is exchanged for the file with
+ *			FILE1_WRITTEN and DSYNC: in one transaction
+ *	XFS's own	the same with XFS's own ioctl, where the file system has it
+ *
+ * Each cell has medians: write requests, KiB, flushes, and the time, or instructions
+ * (`selftests/guest/run --icount`).  The KiB are those until the commit is durable and those of a
+ * sync after it, since XFS's own ioctl leaves most of its chain of transactions to that.
+ * What follows: of slots, the KiB in those of a double write; the time above the fsync alone,
+ * for a page; and how many extents of data XFS has allocated and freed in all commits, by its
+ * own counters.
+ *
+ * Then whole files of many extents (FORMS has "whole"), with TO_EOF and DSYNC.
+ *
+ * Before each line all is written back and mounted anew: XFS logs a block with all that has
+ * changed since it was written back.  RMAPBT, EXCHANGE: "0", "1", or "10" for both.
  */
 #include <err.h>
 #include <fcntl.h>
@@ -29,19 +37,22 @@
 #include "common.h"
 #include "cost.h"
 
-#define ROUNDS		9
+#define ROUNDS		5
 #define PAGES		(64u * 1024 * 1024 / BLOCK)
 #define STRIDE		8
 #define MOST		256
 
-enum { OURS, XFS_OWN, DOUBLE_WRITE, NO_EXCHANGE, WAYS };
+enum { SLOTS, FSYNC_ALONE, DOUBLE_WRITE, NEW_STAGING, XFS_OWN, WAYS };
 
-static const char * const targets[WAYS] = { "target1", "target2", "target3", "target4" };
-static const char * const stagings[WAYS] = {
-	"staging1", "staging2", "staging3", "staging4",
+static const char * const names[WAYS] = {
+	"slots", "fsync alone", "double write", "new staging", "XFS's own",
 };
+
 static const unsigned int page_counts[] = { 1, 4, 16, 64, MOST };
-static const unsigned int extent_counts[] = { 1000, 5000, 10000 };
+static const unsigned int extent_counts[] = { 1000, 10000 };
+
+/* The file system has XFS's own ioctl. */
+static bool has_own;
 
 /* What a way commits to: each has its own, since what one logs the next would log again. */
 struct files {
@@ -53,6 +64,11 @@ struct files {
 static const char *disk(void)
 {
 	return getenv("SCRATCH_DEV1");
+}
+
+static bool is_there(int way)
+{
+	return way != XFS_OWN || has_own;
 }
 
 static void prefer_transaction(bool yes)
@@ -104,6 +120,42 @@ static void write_fragmented(const int *fds, unsigned int count, unsigned int pa
 			errx(1, "%u extents of %u", count_extents(fds[i]), pages);
 }
 
+/* --- what XFS allocates --------------------------------------------------------------- */
+
+struct allocations {
+	double	allocated, freed;	/* extents of data */
+};
+
+/*
+ * Blocks of block maps are allocated and freed like data, and counted as theirs, too.  All of
+ * the mount's files.
+ */
+static struct allocations read_allocations(void)
+{
+	double extents[4] = { 0 }, map[15] = { 0 };
+	char path[64], name[32];
+	double *values;
+	FILE *file;
+	int i;
+
+	snprintf(path, sizeof(path), "/sys/fs/xfs/%s/stats/stats", strrchr(disk(), '/') + 1);
+	file = fopen(path, "re");
+	if (!file)
+		err(1, "%s", path);
+	while (fscanf(file, "%31s", name) == 1) {
+		values = !strcmp(name, "extent_alloc") ? extents :
+			 !strcmp(name, "bmbt2") ? map : NULL;
+		for (i = 0; values && i < (values == map ? 15 : 4); i++)
+			if (fscanf(file, "%lf", &values[i]) != 1)
+				errx(1, "%s: fewer numbers than Linux has", path);
+	}
+	fclose(file);
+	return (struct allocations) {
+		.allocated	= extents[0] - map[12],
+		.freed		= extents[2] - map[13],
+	};
+}
+
 /* --- scattered pages ------------------------------------------------------------------ */
 
 static void shuffle(struct files *files)
@@ -126,20 +178,57 @@ static void mount_anew(void)
 	assert_int_equal(run("umount " SCRATCH " && mount $SCRATCH_DEV1 " SCRATCH), 0);
 }
 
-static void make_files(bool fragmented)
+/* A way's own file; good until sixteen more were asked for. */
+static const char *path_for(const char *what, int way)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "%s%d", what, way);
+	return path_of(name);
+}
+
+static void make_target(int way, bool fragmented)
+{
+	int target = open(path_for("target", way), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	if (target < 0 || ftruncate(target, (off_t)PAGES * BLOCK))
+		err(1, "target");
+	if (fragmented)
+		write_fragmented(&target, 1, PAGES);
+	else
+		write_every(target, 0, 1, PAGES);
+	close(target);
+}
+
+static void make_targets(bool fragmented)
 {
 	static const struct file_spec log = { SHAPE_PLAIN, (MOST + 1) * BLOCK };
-	int way, target;
+	int way;
+
+	for (way = 0; way < WAYS; way++)
+		if (is_there(way))
+			make_target(way, fragmented);
+	close(make_file("log", log, 1));
+}
+
+/* Slots are there; what is new each time is sparse, and as large as the file. */
+static void make_stagings(struct files *files, unsigned int count)
+{
+	int way;
 
 	for (way = 0; way < WAYS; way++) {
-		target = open_new(targets[way], PAGES);
-		if (fragmented)
-			write_fragmented(&target, 1, PAGES);
-		else
-			write_every(target, 0, 1, PAGES);
-		close(target);
+		bool slots = way == SLOTS || way == FSYNC_ALONE;
+		unsigned int pages = slots ? count : PAGES;
+		int fd = open(path_for("staging", way),
+			      O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+		if (fd < 0 || ftruncate(fd, (off_t)pages * BLOCK))
+			err(1, "staging");
+		if (slots)
+			write_every(fd, 0, 1, pages);
+		close(fd);
+		shuffle(&files[way]);
 	}
-	close(make_file("log", log, 1));
 }
 
 static void open_files(struct files *files)
@@ -148,19 +237,11 @@ static void open_files(struct files *files)
 
 	mount_anew();
 	for (way = 0; way < WAYS; way++) {
-		files[way].target = open_path(path_of(targets[way]), O_RDWR);
+		if (!is_there(way))
+			continue;
+		files[way].target = open_path(path_for("target", way), O_RDWR);
+		files[way].staging = open_path(path_for("staging", way), O_RDWR);
 		files[way].log = open_path(path_of("log"), O_RDWR);
-		files[way].staging = open_path(path_of(stagings[way]), O_RDWR);
-	}
-}
-
-static void make_stagings(struct files *files)
-{
-	int way;
-
-	for (way = 0; way < WAYS; way++) {
-		close(open_new(stagings[way], PAGES));
-		shuffle(&files[way]);
 	}
 }
 
@@ -169,6 +250,8 @@ static void close_files(const struct files *files)
 	int way;
 
 	for (way = 0; way < WAYS; way++) {
+		if (!is_there(way))
+			continue;
 		close(files[way].target);
 		close(files[way].log);
 		close(files[way].staging);
@@ -191,8 +274,45 @@ static void double_write(const struct files *files, const unsigned int *pages,
 		err(1, "fdatasync");
 }
 
-static void write_and_exchange(const struct files *files, const unsigned int *pages,
-			       unsigned int count, int way)
+static void exchange_slots(const struct files *files, const unsigned int *pages,
+			   unsigned int count)
+{
+	struct exchrange_pair pairs[MOST] = { };
+	struct exchrange_vector vector = {
+		.pairs		= (uintptr_t)pairs,
+		.count		= count,
+		.pair_size	= sizeof(pairs[0]),
+		.flags		= EXCHRANGE_DSYNC,
+	};
+	unsigned int i;
+
+	for (i = 0; i < count; i++)
+		pairs[i] = (struct exchrange_pair) {
+			.file1_fd	= files->staging,
+			.file2_fd	= files->target,
+			.file1_offset	= (uint64_t)i * BLOCK,
+			.file2_offset	= (uint64_t)pages[i] * BLOCK,
+			.length		= BLOCK,
+		};
+	if (exchrange_exchange_vector(device, &vector))
+		err(1, "pair %u", vector.refused);
+}
+
+static void commit_by_slots(const struct files *files, const unsigned int *pages,
+			    unsigned int count, bool exchange)
+{
+	unsigned int i;
+
+	for (i = 0; i < count; i++)
+		write_page(files->staging, i);
+	if (exchange)
+		exchange_slots(files, pages, count);
+	else if (fsync(files->staging))
+		err(1, "fsync");
+}
+
+static void commit_by_new_staging(const struct files *files, const unsigned int *pages,
+				  unsigned int count, int way)
 {
 	struct exchrange_range range = {
 		.file1_fd	= files->staging,
@@ -205,14 +325,28 @@ static void write_and_exchange(const struct files *files, const unsigned int *pa
 
 	for (i = 0; i < count; i++)
 		write_page(files->staging, pages[i]);
-	if (way == NO_EXCHANGE) {
-		if (fsync(files->staging))
-			err(1, "fsync");
-		return;
-	}
-	error = way == OURS ? device_exchange(&range) : xfs_exchange(&range);
+	error = way == NEW_STAGING ? device_exchange(&range) : xfs_exchange(&range);
 	if (error)
 		errx(1, "exchange: %s", strerror(error));
+}
+
+static void commit(const struct files *files, const unsigned int *pages, unsigned int count,
+		   int way, bool first)
+{
+	switch (way) {
+	case SLOTS:
+		commit_by_slots(files, pages, count, true);
+		break;
+	case FSYNC_ALONE:
+		/* The first one has it write where slots are. */
+		commit_by_slots(files, pages, count, first);
+		break;
+	case DOUBLE_WRITE:
+		double_write(files, pages, count);
+		break;
+	default:
+		commit_by_new_staging(files, pages, count, way);
+	}
 }
 
 /* What is in the log's buffer still counts, but for the time. */
@@ -227,92 +361,120 @@ static struct cost cost_of(const struct cost *before, int fd)
 	return cost;
 }
 
-static struct cost commit_pages(struct files *files, unsigned int count, int way,
-				bool reused)
+static struct cost commit_pages(struct files *files, unsigned int count, int way, bool first)
 {
 	const unsigned int *pages = &files->order[files->next];
 	struct cost before;
 
-	if (!reused) {
-		files->next += count;
+	files->next += count;
+	if (way == NEW_STAGING || way == XFS_OWN)
 		if (ftruncate(files->staging, 0) ||
 		    ftruncate(files->staging, (off_t)PAGES * BLOCK))
 			err(1, "ftruncate");
-	}
 	if (syncfs(files->target))
 		err(1, "syncfs");
 	before = read_cost(disk());
-	if (way == DOUBLE_WRITE)
-		double_write(files, pages, count);
-	else
-		write_and_exchange(files, pages, count, way);
+	commit(files, pages, count, way, first);
 	return cost_of(&before, files->target);
 }
 
-static void print_costs(const char *what, struct cost costs[WAYS][ROUNDS],
-			unsigned int rounds, int ways)
+static void print_header(void)
 {
-	static const char * const names[] = {
-		"transaction", "XFS's own", "double write", "fsync alone",
-	};
+	int way;
+
+	printf("\nEach cell: writes, KiB, flushes, %s.\n\n| file system | pages |", cost_unit());
+	for (way = 0; way < WAYS; way++)
+		if (is_there(way))
+			printf(" %s |", names[way]);
+	printf(" KiB of a double write's | %s a page above the fsync |",
+	       counts_instructions() ? "instructions" : "ns");
+	if (!is_btrfs())
+		printf(" extents of data: allocated, freed |");
+	printf("\n|%s", is_btrfs() ? " --- |" : " --- | --- |");
+	for (way = 0; way < WAYS + 3; way++)
+		if (way >= WAYS || is_there(way))
+			printf(" --- |");
+	putchar('\n');
+}
+
+static void print_cell(const struct cost *cost)
+{
+	printf(" %.0f, %.0f, %.0f, %.3g |", cost->writes, cost->sectors / 2, cost->flushes,
+	       cost->ms);
+}
+
+static void print_line(const char *form, unsigned int count, struct cost costs[WAYS][ROUNDS],
+		       const struct allocations *allocations)
+{
 	struct cost middle[WAYS] = { };
 	int way;
 
-	printf("%s:", what);
-	for (way = 0; way < ways; way++) {
-		middle[way] = median_cost(costs[way], rounds);
-		printf(" %s %.1f ms %.0f KiB %.0f flushes,", names[way],
-		       middle[way].ms, middle[way].sectors / 2,
-		       middle[way].flushes);
+	printf("| %s | %u |", form, count);
+	for (way = 0; way < WAYS; way++) {
+		if (!is_there(way))
+			continue;
+		middle[way] = median_cost(costs[way], ROUNDS);
+		print_cell(&middle[way]);
 	}
-	printf(" %.1f times faster than XFS's own", middle[XFS_OWN].ms / middle[OURS].ms);
-	if (ways == WAYS)
-		printf(" and %.1f at most, %.2f of a double write's KiB",
-		       middle[XFS_OWN].ms / middle[NO_EXCHANGE].ms,
-		       middle[OURS].sectors / middle[DOUBLE_WRITE].sectors);
+	printf(" %.2f | %.0f |", middle[SLOTS].sectors / middle[DOUBLE_WRITE].sectors,
+	       (middle[SLOTS].ms - middle[FSYNC_ALONE].ms) * 1e6 / count);
+	if (!is_btrfs())
+		printf(" %.0f, %.0f |", allocations->allocated, allocations->freed);
 	putchar('\n');
 	fflush(stdout);
 }
 
-static void measure_pages(struct files *files, const char *form, unsigned int count,
-			  bool reused)
+/* A commit more of @way; of slots, what XFS allocates is added to @allocations. */
+static struct cost commit_and_count(struct files *files, unsigned int count, int way,
+				    struct allocations *allocations)
 {
-	struct cost costs[WAYS][ROUNDS];
-	char what[128];
-	int round, way;
+	struct allocations before, after;
+	struct cost cost;
 
-	make_stagings(files);
-	open_files(files);
-	if (reused) {
-		/* The first one writes its pages for the first time. */
-		for (way = 0; way < WAYS; way++)
-			commit_pages(&files[way], count, way, reused);
-		close_files(files);
-		open_files(files);
-	}
-	for (round = 0; round < ROUNDS; round++)
-		for (way = 0; way < WAYS; way++)
-			costs[way][round] = commit_pages(&files[way], count, way,
-							 reused);
-	close_files(files);
-	snprintf(what, sizeof(what), "%s, %s, %u pages", form,
-		 reused ? "reused staging" : "new staging", count);
-	print_costs(what, costs, ROUNDS, WAYS);
+	if (way != SLOTS || is_btrfs())
+		return commit_pages(files, count, way, false);
+	before = read_allocations();
+	cost = commit_pages(files, count, way, false);
+	after = read_allocations();
+	allocations->allocated += after.allocated - before.allocated;
+	allocations->freed += after.freed - before.freed;
+	return cost;
 }
 
-static void measure_target(int rmapbt, bool fragmented)
+static void measure_pages(struct files *files, const char *form, unsigned int count)
+{
+	struct allocations allocations = { };
+	struct cost costs[WAYS][ROUNDS];
+	int round, way;
+
+	make_stagings(files, count);
+	open_files(files);
+	for (way = 0; way < WAYS; way++)
+		if (is_there(way))
+			commit_pages(&files[way], count, way, true);
+	close_files(files);
+	open_files(files);
+	for (round = 0; round < ROUNDS; round++)
+		for (way = 0; way < WAYS; way++)
+			if (is_there(way))
+				costs[way][round] = commit_and_count(&files[way], count, way,
+								     &allocations);
+	close_files(files);
+	print_line(form, count, costs, &allocations);
+}
+
+static void measure_target(const char *name, bool fragmented)
 {
 	static struct files files[WAYS];
 	char form[64];
 	unsigned int i;
 
-	snprintf(form, sizeof(form), "rmapbt=%d, %s", rmapbt,
-		 fragmented ? "fragmented" : "fresh");
-	for (i = 0; i < 2 * COUNT(page_counts); i++) {
+	snprintf(form, sizeof(form), "%s, %s", name, fragmented ? "fragmented" : "fresh");
+	for (i = 0; i < COUNT(page_counts); i++) {
 		/* What is fragmented stays so. */
 		if (i == 0 || !fragmented)
-			make_files(fragmented);
-		measure_pages(files, form, page_counts[i / 2], i % 2);
+			make_targets(fragmented);
+		measure_pages(files, form, page_counts[i]);
 	}
 }
 
@@ -331,19 +493,18 @@ static struct cost exchange_whole(const int fds[2], int way)
 	if (syncfs(fds[0]))
 		err(1, "syncfs");
 	before = read_cost(disk());
-	error = way == OURS ? device_exchange(&range) : xfs_exchange(&range);
+	error = way == XFS_OWN ? xfs_exchange(&range) : device_exchange(&range);
 	if (error)
 		errx(1, "exchange: %s", strerror(error));
 	return cost_of(&before, fds[0]);
 }
 
-static void measure_whole(int rmapbt, unsigned int extents)
+static void measure_whole(const char *name, unsigned int extents)
 {
 	int fds[2] = { open_new("first", extents), open_new("second", extents) };
 	const int rounds = 3;
-	struct cost costs[WAYS][ROUNDS];
-	char what[128];
-	int round, way;
+	struct cost ours[ROUNDS], its[ROUNDS], middle;
+	int round;
 
 	write_fragmented(fds, 2, extents);
 	close(fds[0]);
@@ -351,41 +512,78 @@ static void measure_whole(int rmapbt, unsigned int extents)
 	mount_anew();
 	fds[0] = open_path(path_of("first"), O_RDWR);
 	fds[1] = open_path(path_of("second"), O_RDWR);
-	for (round = 0; round < rounds; round++)
-		for (way = 0; way < DOUBLE_WRITE; way++)
-			costs[way][round] = exchange_whole(fds, way);
-	snprintf(what, sizeof(what), "rmapbt=%d, whole files of %u extents", rmapbt,
-		 extents);
-	print_costs(what, costs, rounds, DOUBLE_WRITE);
+	for (round = 0; round < rounds; round++) {
+		ours[round] = exchange_whole(fds, SLOTS);
+		if (has_own)
+			its[round] = exchange_whole(fds, XFS_OWN);
+	}
 	close(fds[0]);
 	close(fds[1]);
+	middle = median_cost(ours, rounds);
+	printf("| %s | %u |", name, extents);
+	print_cell(&middle);
+	printf(" %.0f |", middle.ms * 1e6 / (2.0 * extents));
+	if (has_own) {
+		middle = median_cost(its, rounds);
+		print_cell(&middle);
+		printf(" %.0f |", middle.ms * 1e6 / (2.0 * extents));
+	}
+	putchar('\n');
+	fflush(stdout);
 }
 
-static void measure(int rmapbt, const char *form)
+static void measure_all_whole(const char *name)
 {
-	char mkfs[128];
 	size_t i;
 
-	snprintf(mkfs, sizeof(mkfs), "mkfs.xfs -q -f -i exchange=1 -m rmapbt=%d", rmapbt);
+	printf("\n| file system | extents of each file | whole files | %s an extent of both |%s\n",
+	       counts_instructions() ? "instructions" : "ns",
+	       has_own ? " XFS's own | the same |" : "");
+	printf("| --- | --- | --- | --- |%s\n", has_own ? " --- | --- |" : "");
+	for (i = 0; i < COUNT(extent_counts); i++)
+		measure_whole(name, extent_counts[i]);
+}
+
+static void measure(const char *name, const char *mkfs, const char *forms)
+{
 	enter_scratch(mkfs, "defaults");
-	for (i = 0; i < COUNT(extent_counts) && strstr(form, "whole"); i++)
-		measure_whole(rmapbt, extent_counts[i]);
-	if (strstr(form, "fragmented"))
-		measure_target(rmapbt, true);
-	if (strstr(form, "fresh"))
-		measure_target(rmapbt, false);
+	if (strstr(forms, "whole"))
+		measure_all_whole(name);
+	if (strstr(forms, "fragmented") || strstr(forms, "fresh"))
+		print_header();
+	if (strstr(forms, "fragmented"))
+		measure_target(name, true);
+	if (strstr(forms, "fresh"))
+		measure_target(name, false);
 	leave_scratch();
+}
+
+static void measure_xfs(const char *forms, char rmapbt, char exchange)
+{
+	char name[64], mkfs[128];
+
+	has_own = exchange == '1';
+	snprintf(name, sizeof(name), "XFS, rmapbt=%c, exchange=%c", rmapbt, exchange);
+	snprintf(mkfs, sizeof(mkfs), "mkfs.xfs -q -f -i exchange=%c -m rmapbt=%c", exchange,
+		 rmapbt);
+	measure(name, mkfs, forms);
 }
 
 int main(int argc, char **argv)
 {
-	const char *rmapbt = argc > 2 ? argv[2] : "10";
-	const char *form = argc > 3 ? argv[3] : "whole fragmented fresh";
+	const char *forms = argc > 2 ? argv[2] : "whole fragmented fresh";
+	const char *rmapbt = argc > 3 ? argv[3] : "10";
+	const char *exchange;
 
 	start(2, argv);
+	if (is_btrfs()) {
+		measure("btrfs", "mkfs.btrfs -q -f", forms);
+		return 0;
+	}
 	prefer_transaction(true);
 	for (; *rmapbt; rmapbt++)
-		measure(*rmapbt - '0', form);
+		for (exchange = argc > 4 ? argv[4] : "1"; *exchange; exchange++)
+			measure_xfs(forms, *rmapbt, *exchange);
 	prefer_transaction(false);
 	return 0;
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * bench_extents XFS_DIR BTRFS_DIR: the time of one exchange of two files of 1 to 100,000
- * extents each: on btrfs through the device, with XFS's own ioctl on XFS, and what people
- * do on btrfs without either, three reflinks, which are not atomic.  Medians of a few;
- * and the memory of the kernel's that an exchange takes.
+ * bench_extents XFS_DIR BTRFS_DIR [COUNT...]: the time of one exchange of two files of COUNT
+ * extents each, by default 1 to 100,000, or 10,000 where instructions are counted: on btrfs
+ * through the device, with XFS's own ioctl on XFS, and what people do on btrfs without either,
+ * three reflinks, which are not atomic.  Medians of a few; and the memory of the kernel's
+ * that an exchange takes.
  */
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -13,22 +14,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common.h"
+#include "cost.h"
 
 #define STRIDE	8u
 
 static const unsigned int counts[] = { 1, 10, 100, 1000, 10000, 100000 };
-
-static double now_ms(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return time.tv_sec * 1e3 + time.tv_nsec / 1e6;
-}
 
 static void die(const char *what)
 {
@@ -129,19 +122,20 @@ static int compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Milliseconds of a swap; each begins with nothing left to write. */
+/* Milliseconds of a swap, or millions of instructions; each begins with nothing left to write. */
 static double time_swap(swap_function *swap, int fd1, int fd2,
 			unsigned int repeats)
 {
 	double times[9] = { };
+	struct moment begin;
 	unsigned int i;
 	int error;
 
 	for (i = 0; i < repeats; i++) {
 		syncfs(fd1);
-		times[i] = now_ms();
+		begin = read_clock();
 		error = swap(fd1, fd2);
-		times[i] = now_ms() - times[i];
+		times[i] = spent_since(&begin) / 1e6;
 		if (error) {
 			fprintf(stderr, "swap: %s\n", strerror(error));
 			exit(1);
@@ -216,9 +210,9 @@ static void remove_pair(int fd1, int fd2)
 
 static void measure(const char *xfs, const char *btrfs, unsigned int count)
 {
-	unsigned int repeats = count > 1000 ? 3 : 9;
+	unsigned int repeats = count > 1000 || counts_instructions() ? 3 : 9;
 	/* The slow ones: once where that alone takes seconds. */
-	unsigned int slow_repeats = count > 1000 ? 1 : 3;
+	unsigned int slow_repeats = count > 1000 || counts_instructions() ? 1 : 3;
 	double device_ms, clones_ms, xfs_ms, bytes;
 	int fd[2];
 
@@ -234,8 +228,9 @@ static void measure(const char *xfs, const char *btrfs, unsigned int count)
 	xfs_ms = time_swap(swap_by_xfs, fd[0], fd[1], slow_repeats);
 	remove_pair(fd[0], fd[1]);
 
-	printf("%7u extents each: btrfs %9.2f ms (%6.2f us an extent, %4.0f bytes), three clones %9.2f ms (%4.1f times), XFS's own %9.2f ms (%5.1f times)\n",
-	       count, device_ms, device_ms * 1e3 / (2.0 * count), bytes,
+	printf("%7u extents each, in %s: btrfs %9.2f (%8.0f %s an extent, %4.0f bytes), three clones %9.2f (%4.1f times), XFS's own %9.2f (%5.1f times)\n",
+	       count, cost_unit(), device_ms, device_ms * 1e6 / (2.0 * count),
+	       counts_instructions() ? "instructions" : "ns", bytes,
 	       clones_ms, clones_ms / device_ms, xfs_ms, xfs_ms / device_ms);
 	fflush(stdout);
 }
@@ -243,13 +238,17 @@ static void measure(const char *xfs, const char *btrfs, unsigned int count)
 int main(int argc, char **argv)
 {
 	size_t i;
+	int argument;
 
-	if (argc != 3)
+	if (argc < 3)
 		return 2;
 	device = exchrange_open();
 	if (device < 0)
 		die("/dev/exchrange");
-	for (i = 0; i < COUNT(counts); i++)
-		measure(argv[1], argv[2], counts[i]);
+	for (argument = 3; argument < argc; argument++)
+		measure(argv[1], argv[2], atoi(argv[argument]));
+	for (i = 0; i < COUNT(counts) && argc == 3; i++)
+		if (counts[i] <= 10000 || !counts_instructions())
+			measure(argv[1], argv[2], counts[i]);
 	return 0;
 }

@@ -1,22 +1,115 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <err.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <time.h>
 
 #include "cost.h"
 
-static double now_ms(void)
+#define BLOCK_EVENT	"/sys/kernel/tracing/events/block/block_bio_queue/"
+
+bool counts_instructions(void)
+{
+	return getenv("EXCHRANGE_ICOUNT");
+}
+
+const char *cost_unit(void)
+{
+	return counts_instructions() ? "M instructions" : "ms";
+}
+
+/* --- the clock ------------------------------------------------------------------------ */
+
+/* Nanoseconds that the one processor has slept. */
+static double read_slept(void)
+{
+	FILE *file = fopen("/proc/timer_list", "re");
+	char line[256], name[32];
+	unsigned long long part;
+	double slept = 0;
+	int found = 0;
+
+	if (!file)
+		err(1, "/proc/timer_list");
+	while (fgets(line, sizeof(line), file))
+		if (sscanf(line, " .%31[a-z_] : %llu nsecs", name, &part) == 2 &&
+		    (!strcmp(name, "idle_sleeptime") || !strcmp(name, "iowait_sleeptime"))) {
+			slept += part;
+			found++;
+		}
+	fclose(file);
+	if (found != 2)
+		errx(1, "/proc/timer_list: of %d sleeping times, not 2", found);
+	return slept;
+}
+
+static double now_ns(void)
 {
 	struct timespec time;
 
 	clock_gettime(CLOCK_MONOTONIC, &time);
-	return time.tv_sec * 1e3 + time.tv_nsec / 1e6;
+	return time.tv_sec * 1e9 + time.tv_nsec;
 }
 
-struct cost read_cost(const char *device)
+/* It does not sleep while it reads. */
+struct moment read_clock(void)
+{
+	struct moment moment = { .slept = counts_instructions() ? read_slept() : 0 };
+
+	moment.clock = now_ns();
+	return moment;
+}
+
+double spent_since(const struct moment *begin)
+{
+	double end = now_ns();
+
+	return end - begin->clock -
+	       (counts_instructions() ? read_slept() - begin->slept : 0);
+}
+
+/* --- the disk ------------------------------------------------------------------------- */
+
+/* Flushes without data are writes for the kernel: it counts these, from now on. */
+static void watch_empty_flushes(void)
+{
+	static bool watched;
+	FILE *file;
+
+	if (watched)
+		return;
+	watched = true;
+	file = fopen(BLOCK_EVENT "trigger", "we");
+	if (!file || fputs("hist:keys=dev if nr_sector == 0", file) < 0 || fclose(file))
+		err(1, BLOCK_EVENT "trigger");
+}
+
+static double count_empty_flushes(const char *device)
+{
+	unsigned long long dev, hits;
+	double count = 0;
+	struct stat st;
+	char line[256];
+	FILE *file;
+
+	watch_empty_flushes();
+	file = fopen(BLOCK_EVENT "hist", "re");
+	if (!file || stat(device, &st))
+		err(1, "%s", device);
+	while (fgets(line, sizeof(line), file))
+		if (sscanf(line, "{ dev: %llu } hitcount: %llu", &dev, &hits) == 2 &&
+		    dev == ((unsigned long long)major(st.st_rdev) << 20 | minor(st.st_rdev)))
+			count = hits;
+	fclose(file);
+	return count;
+}
+
+static struct cost read_disk(const char *device)
 {
 	unsigned long long field[17] = { 0 };
 	char path[64];
@@ -32,24 +125,34 @@ struct cost read_cost(const char *device)
 			errx(1, "%s: fewer fields than Linux has", path);
 	fclose(file);
 	return (struct cost) {
-		.writes		= field[4],
+		.writes		= field[4] -
+				  (counts_instructions() ? count_empty_flushes(device) : 0),
 		.sectors	= field[6],
 		.flushes	= field[15],
-		.ms		= now_ms(),
 	};
+}
+
+struct cost read_cost(const char *device)
+{
+	struct cost cost = read_disk(device);
+
+	cost.begin = read_clock();
+	return cost;
 }
 
 struct cost cost_since(const struct cost *before, const char *device)
 {
-	double end = now_ms();
-	struct cost cost = read_cost(device);
+	double spent = spent_since(&before->begin);
+	struct cost cost = read_disk(device);
 
 	cost.writes -= before->writes;
 	cost.sectors -= before->sectors;
 	cost.flushes -= before->flushes;
-	cost.ms = end - before->ms;
+	cost.ms = spent / 1e6;
 	return cost;
 }
+
+/* --- of several ----------------------------------------------------------------------- */
 
 static int compare(const void *a, const void *b)
 {
