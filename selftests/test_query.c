@@ -41,7 +41,7 @@ static void assert_none(int fd, uint32_t reason)
 
 static void make_scratch(const char *mkfs, const char *mount_options)
 {
-	assert_int_equal(run("mkdir -p " SCRATCH " && %s && mount -o '%s' $SCRATCH_DEV1 " SCRATCH,
+	assert_int_equal(run("mkdir -p " SCRATCH " && %s && mount -o \"%s\" $SCRATCH_DEV1 " SCRATCH,
 			     mkfs, mount_options), 0);
 }
 
@@ -177,7 +177,7 @@ static void test_realtime_extent_is_the_alignment(void **state)
 		skip();
 	make_scratch("mkfs.xfs -q -f -i exchange=1 -d rtinherit=1"
 		     " -r rtdev=$SCRATCH_DEV2,extsize=64k $SCRATCH_DEV1",
-		     "rtdev=/dev/vde");
+		     "rtdev=$SCRATCH_DEV2");
 	fd1 = open(SCRATCH, O_TMPFILE | O_RDWR, 0600);
 	fd2 = open(SCRATCH, O_TMPFILE | O_RDWR, 0600);
 	assert_int_equal(ftruncate(fd1, 1 << 20), 0);
@@ -251,7 +251,7 @@ static void test_realtime_file_without_exchange(void **state)
 
 	(void)state;
 	make_scratch("mkfs.xfs -q -f $XFS_PLAIN"
-		     " -r rtdev=$SCRATCH_DEV2 $SCRATCH_DEV1", "rtdev=/dev/vde");
+		     " -r rtdev=$SCRATCH_DEV2 $SCRATCH_DEV1", "rtdev=$SCRATCH_DEV2");
 	assert_int_equal(run("xfs_io -f -c 'chattr +r' " SCRATCH "/realtime"), 0);
 	realtime = open_path(SCRATCH "/realtime", O_RDWR);
 	fd = open(SCRATCH "/file1", O_RDWR | O_CREAT, 0600);
@@ -322,7 +322,7 @@ static void test_realtime_from_one_moment_to_the_next(void **state)
 	(void)state;
 	make_scratch("mkfs.xfs -q -f $XFS_PLAIN"
 		     " -r rtdev=$SCRATCH_DEV2,extsize=64k $SCRATCH_DEV1",
-		     "rtdev=/dev/vde");
+		     "rtdev=$SCRATCH_DEV2");
 	range.file1_fd = open(SCRATCH "/file1", O_RDWR | O_CREAT, 0600);
 	range.file2_fd = open(SCRATCH "/realtime", O_RDWR | O_CREAT, 0600);
 	race.fd1 = range.file1_fd;
