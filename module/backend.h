@@ -49,7 +49,7 @@ struct exchange_request {
 
 /*
  * One call of the device: requests that are carried out all or none; most calls have one.
- * The ranges of one file do not overlap.
+ * Once exchange_check_locked() has passed them the ranges of one file do not overlap.
  */
 struct exchange_vector {
 	struct exchange_request	*requests;
@@ -63,6 +63,7 @@ struct exchange_vector {
 	struct file		**files;	/* each open file once */
 	u32			file_count;
 	u32			*order;		/* of all ranges: see exchange_vector_range() */
+	u32			overlap;	/* the request that meets an earlier one, or NONE */
 };
 
 /* The room that a vector of one request needs. */
@@ -85,6 +86,7 @@ static inline void exchange_init_single(struct exchange_single *single)
 		.inodes		= single->inodes,
 		.files		= single->files,
 		.order		= single->order,
+		.overlap	= EXCHRANGE_REFUSED_NONE,
 	};
 }
 

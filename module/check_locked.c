@@ -89,6 +89,8 @@ int exchange_check_locked(struct exchange_vector *vector, u32 alignment)
 
 	for (i = 0; i < vector->count && !error; i++) {
 		error = check_request(&vector->requests[i], alignment);
+		if (!error && i == vector->overlap)
+			error = -EINVAL;
 		if (error)
 			vector->refused = i;
 	}

@@ -69,7 +69,10 @@ static void add_ranked(struct exchange_vector *vector, struct inode *inode, u32 
 	vector->requests[code >> 1].inode_index[code & 1] = vector->inode_count - 1;
 }
 
-/* -EINVAL where ranges of one file overlap; -E2BIG where there are too many files. */
+/*
+ * -E2BIG where there are too many files.  Where ranges of one file overlap, exchange_check_locked()
+ * says so, after all that it says of a single exchange, too.
+ */
 static int add_ranges(struct exchange_vector *vector, const struct ranked_range *ranges)
 {
 	const struct ranked_range *last = NULL;	/* that has bytes, of the inode */
@@ -86,11 +89,11 @@ static int add_ranges(struct exchange_vector *vector, const struct ranked_range 
 		add_ranked(vector, range->inode, i, range->code);
 		if (range->offset == range->end)
 			continue;
-		if (last && last->end > range->offset) {
-			vector->refused = max(last->code, range->code) >> 1;
-			return -EINVAL;
-		}
-		last = range;
+		if (last && last->end > range->offset)
+			vector->overlap = min(vector->overlap,
+					      max(last->code, range->code) >> 1);
+		if (!last || last->end < range->end)
+			last = range;
 	}
 	return 0;
 }
@@ -131,7 +134,7 @@ static int index_single(struct exchange_vector *vector)
 
 /*
  * Finds each inode of @vector once, and the order of its ranges.  Its requests have passed
- * exchange_check_request(), and it has room for all that.  -EINVAL, -E2BIG, -ENOMEM.
+ * exchange_check_request(), and it has room for all that.  -E2BIG, -ENOMEM.
  */
 int exchange_vector_index(struct exchange_vector *vector)
 {
@@ -325,6 +328,7 @@ static struct vector_room *alloc_room(const struct exchrange_vector *argument)
 		.inodes		= room->inodes,
 		.files		= alloc_array(2 * count, sizeof(*room->vector.files)),
 		.order		= alloc_array(2 * count, sizeof(*room->vector.order)),
+		.overlap	= EXCHRANGE_REFUSED_NONE,
 	};
 	room->fds = alloc_array(2 * count, sizeof(*room->fds));
 	room->descriptors = alloc_array(2 * count, sizeof(*room->descriptors));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * An exchange reads and writes both files, and with TO_EOF it truncates them: who would be
- * refused one of these is refused the exchange, dry or not, as an exchange and as a commit, and
- * nothing has changed.  The same on every back end, XFS's own ioctl too.
+ * refused one of these is refused the exchange, dry or not, as an exchange, as a commit, and as
+ * one pair of a vector, and nothing has changed.  The same on every back end, XFS's own ioctl too.
  */
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -43,8 +43,46 @@ static const uint64_t flags_of[] = {
 	EXCHRANGE_TO_EOF | EXCHRANGE_FILE1_WRITTEN,
 };
 
-static int (*const ways[])(const struct exchrange_range *range) = {
-	device_exchange, device_exchange_by_commit,
+/* Files that nobody is refused, for the other pairs of a vector. */
+static int beside[2];
+
+/* In the middle of a vector, which says that it is this pair; 250 where it says another. */
+static int exchange_in_vector(const struct exchrange_range *range)
+{
+	const uint64_t all = EXCHRANGE_DRY_RUN | EXCHRANGE_DSYNC;
+	const struct exchrange_pair pairs[] = {
+		block_pair(beside[0], 0, beside[1], 1),
+		{
+			.file1_fd	= range->file1_fd,
+			.file2_fd	= range->file2_fd,
+			.file1_offset	= range->file1_offset,
+			.file2_offset	= range->file2_offset,
+			.length		= range->length,
+			.flags		= range->flags & ~all,
+		},
+		block_pair(beside[1], 3, beside[0], 2),
+	};
+	struct picture before[2] = { take_picture(beside[0]), take_picture(beside[1]) };
+	struct vector_answer answer = exchange_list(pairs, COUNT(pairs), range->flags & all);
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		if (answer.error)
+			assert_unchanged(&before[i], beside[i]);
+		drop_picture(&before[i]);
+	}
+	if (answer.refused != (answer.error ? 1 : EXCHRANGE_REFUSED_NONE))
+		return 250;
+	return answer.error;
+}
+
+static const struct {
+	const char	*name;
+	int		(*call)(const struct exchrange_range *range);
+} ways[] = {
+	{ "exchange",	device_exchange },
+	{ "commit",	device_exchange_by_commit },
+	{ "vector",	exchange_in_vector },
 };
 
 static struct exchrange_range range_of(int fd1, int fd2, uint64_t flags)
@@ -77,7 +115,7 @@ static int try_all(void *argument)
 					range_of(swapped ? attempts->fd2 : attempts->fd1,
 						 swapped ? attempts->fd1 : attempts->fd2,
 						 flags_of[i]);
-				int error = ways[way](&range);
+				int error = ways[way].call(&range);
 
 				number++;
 				if (error == (flags_of[i] & EXCHRANGE_TO_EOF ?
@@ -85,7 +123,7 @@ static int try_all(void *argument)
 					continue;
 				print_message("# flags %#llx, %s, %s first: %s\n",
 					      (unsigned long long)flags_of[i],
-					      way ? "commit" : "exchange",
+					      ways[way].name,
 					      swapped ? "file2" : "file1", strerror(error));
 				return number;
 			}
@@ -411,7 +449,7 @@ static void test_fanotify_is_asked(void **state)
 		for (way = 0; way < COUNT(ways); way++) {
 			struct exchrange_range range = range_of(fds[0], fds[1], flags_of[i]);
 
-			assert_int_equal(ways[way](&range), 0);
+			assert_int_equal(ways[way].call(&range), 0);
 			assert_events(1, 1);
 		}
 	stop_listener();
@@ -524,6 +562,14 @@ static void test_verity(void **state)
 	close(fd2);
 }
 
+static int make_beside(void **state)
+{
+	(void)state;
+	beside[0] = make_file("beside1", plain, 3);
+	beside[1] = make_file("beside2", plain, 4);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct CMUnitTest tests[] = {
@@ -537,5 +583,5 @@ int main(int argc, char **argv)
 	};
 
 	start(argc, argv);
-	return run_as_ktap("rights", tests, NULL, NULL);
+	return run_as_ktap("rights", tests, make_beside, NULL);
 }

@@ -6,58 +6,39 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common.h"
+#include "cost.h"
 #include "watch.h"
 
 #define NONE	EXCHRANGE_REFUSED_NONE
 
 static const struct file_spec plain = { SHAPE_PLAIN, 16 * BLOCK };
 
-struct answer {
-	int		error;
-	uint32_t	refused;
-};
-
-static struct answer exchange_list(const struct exchrange_pair *pairs, uint32_t count,
-				   uint64_t flags)
-{
-	struct exchrange_vector vector = {
-		.pairs		= (uintptr_t)pairs,
-		.count		= count,
-		.pair_size	= sizeof(*pairs),
-		.flags		= flags,
-		.refused	= 12345,
-	};
-	int error = ioctl(device, EXCHRANGE_IOC_EXCHANGE_VECTOR, &vector) ? errno : 0;
-
-	return (struct answer) { error, vector.refused };
-}
-
-static void assert_answer(struct answer answer, int error, uint32_t refused)
+static void assert_answer(struct vector_answer answer, int error, uint32_t refused)
 {
 	if (answer.error != error || answer.refused != refused)
 		fail_msg("%s, pair %d; expected %s, pair %d", strerror(answer.error),
 			 (int)answer.refused, strerror(error), (int)refused);
 }
 
-static struct exchrange_pair block_pair(int fd1, unsigned int block1, int fd2,
-					unsigned int block2)
+static void put_number(int fd, unsigned int block, uint64_t number)
 {
-	return (struct exchrange_pair) {
-		.file1_fd	= fd1,
-		.file2_fd	= fd2,
-		.file1_offset	= (uint64_t)block1 * BLOCK,
-		.file2_offset	= (uint64_t)block2 * BLOCK,
-		.length		= BLOCK,
-	};
+	uint64_t words[BLOCK / 8];
+	unsigned int i;
+
+	for (i = 0; i < COUNT(words); i++)
+		words[i] = number;
+	assert_int_equal(pwrite(fd, words, BLOCK, (off_t)block * BLOCK), BLOCK);
 }
 
 /* --- the byte model: random lists ---------------------------------------------------- */
@@ -304,6 +285,29 @@ static void appending(struct list *list, struct exchrange_pair *pair)
 	pair->file1_fd = open(path_of("list2"), O_RDWR | O_APPEND);
 }
 
+/* From now on: they were open before. */
+static void add_flag(struct exchrange_pair *pair, const char *name, int flag)
+{
+	int flags;
+
+	pair->file2_fd = make_file(name, plain, 4);
+	assert_int_equal(ioctl(pair->file2_fd, FS_IOC_GETFLAGS, &flags), 0);
+	flags |= flag;
+	assert_int_equal(ioctl(pair->file2_fd, FS_IOC_SETFLAGS, &flags), 0);
+}
+
+static void immutable(struct list *list, struct exchrange_pair *pair)
+{
+	(void)list;
+	add_flag(pair, "immutable", FS_IMMUTABLE_FL);
+}
+
+static void append_only(struct list *list, struct exchrange_pair *pair)
+{
+	(void)list;
+	add_flag(pair, "append_only", FS_APPEND_FL);
+}
+
 static void directory(struct list *list, struct exchrange_pair *pair)
 {
 	(void)list;
@@ -403,6 +407,8 @@ static const struct error_row {
 	{ "an O_PATH descriptor",	path_descriptor,	EBADF },
 	{ "open for reading",		read_only,		EBADF },
 	{ "O_APPEND",			appending,		EBADF },
+	{ "immutable",			immutable,		EPERM },
+	{ "append-only",		append_only,		EPERM },
 	{ "a directory",		directory,		EISDIR },
 	{ "the device",			the_device,		EXDEV },
 	{ "files of another mount",	other_mount,		EXDEV },
@@ -438,6 +444,7 @@ static void test_refused(void **state)
 		drop_picture(&before[i]);
 	}
 	drop_list_of_three(&list);
+	run("chattr -i -a '%s' '%s' 2>&1 | true", path_of("immutable"), path_of("append_only"));
 }
 
 static void test_list_of_three_is_right(void **state)
@@ -658,6 +665,203 @@ static void test_users_pairs_count_on_btrfs(void **state)
 	free(pairs);
 }
 
+/* --- memory ---------------------------------------------------------------------------- */
+
+#define CGROUP		"/sys/fs/cgroup/vector"
+#define PAIR_BYTES	200u	/* that the module keeps of a pair, about */
+#define WORK_BYTES	1000u	/* and with what it needs for its work, at the most */
+
+struct memory_call {
+	struct exchrange_pair	*pairs;
+	uint32_t		count;
+};
+
+/* In a group of its own, from before the call on. */
+static int call_in_cgroup(void *argument)
+{
+	const struct memory_call *call = argument;
+
+	if (run("echo %d >" CGROUP "/cgroup.procs", getpid()))
+		return 200;
+	return exchange_list(call->pairs, call->count, EXCHRANGE_DRY_RUN).error;
+}
+
+/* The most that was charged to the caller of a dry run, in bytes. */
+static unsigned long peak_of(struct exchrange_pair *pairs, uint32_t count)
+{
+	struct memory_call call = { pairs, count };
+	struct outcome outcome;
+	unsigned long peak;
+
+	assert_int_equal(run("mkdir " CGROUP), 0);
+	assert_int_equal(as_root(call_in_cgroup, &call), 0);
+	outcome = run_and_keep("cat " CGROUP "/memory.peak");
+	assert_int_equal(outcome.status, 0);
+	peak = strtoul(outcome.out, NULL, 10);
+	drop_outcome(&outcome);
+	assert_int_equal(run("rmdir " CGROUP), 0);
+	return peak;
+}
+
+static bool has_memory_cgroups(void)
+{
+	return !run("mountpoint -q /sys/fs/cgroup || mount -t cgroup2 none /sys/fs/cgroup") &&
+	       !run("echo +memory >/sys/fs/cgroup/cgroup.subtree_control 2>/dev/null &&"
+		    " mkdir " CGROUP " && test -e " CGROUP "/memory.peak; s=$?;"
+		    " rmdir " CGROUP "; exit $s");
+}
+
+static void test_memory_is_charged_and_bounded(void **state)
+{
+	const uint32_t count = EXCHRANGE_VECTOR_PAIRS;
+	struct exchrange_pair *pairs = calloc(count, sizeof(*pairs));
+	int fd1 = make_file("sparse1", plain, 1), fd2 = make_file("sparse2", plain, 2);
+	unsigned long one, all;
+	uint32_t i;
+
+	(void)state;
+	if (!has_memory_cgroups())
+		skip();
+	assert_non_null(pairs);
+	assert_int_equal(ftruncate(fd1, (off_t)count * BLOCK), 0);
+	assert_int_equal(ftruncate(fd2, (off_t)count * BLOCK), 0);
+	for (i = 0; i < count; i++)
+		pairs[i] = block_pair(fd1, i, fd2, i);
+	one = peak_of(pairs, 1);
+	all = peak_of(pairs, count);
+	print_message("# of one pair %lu KiB are charged, of %u pairs %lu KiB: %lu bytes a pair\n",
+		      one / 1024, count, all / 1024, (all - one) / count);
+	assert_true(all > one + count * PAIR_BYTES);
+	assert_true(all < one + count * WORK_BYTES);
+	close(fd1);
+	close(fd2);
+	free(pairs);
+}
+
+/* --- killed ---------------------------------------------------------------------------- */
+
+#define KILLED_PAIRS	2000u
+
+struct killed {
+	int			fd[4];
+	struct exchrange_pair	pairs[KILLED_PAIRS];
+};
+
+static int exchange_until_killed(void *argument)
+{
+	const struct killed *killed = argument;
+	int error = 0;
+
+	while (!error)
+		error = exchange_list(killed->pairs, KILLED_PAIRS, 0).error;
+	return error;
+}
+
+/* In four files, each block with another of the next file. */
+static void make_killed(struct killed *killed)
+{
+	const struct file_spec spec = { SHAPE_PLAIN, KILLED_PAIRS / 2 * BLOCK };
+	char name[16];
+	unsigned int i;
+
+	for (i = 0; i < 4; i++) {
+		snprintf(name, sizeof(name), "killed%u", i);
+		killed->fd[i] = make_file(name, spec, i + 1);
+	}
+	for (i = 0; i < KILLED_PAIRS; i++) {
+		unsigned int pair = i % 2, block = i / 2;
+
+		killed->pairs[i] = block_pair(killed->fd[2 * pair], block,
+					      killed->fd[2 * pair + 1], block);
+	}
+}
+
+/* Whoever is killed in the middle has exchanged all or nothing. */
+static void test_killed(void **state)
+{
+	unsigned int rounds = 40 / test_share() + 3, round, changed = 0, i;
+	struct killed *killed = calloc(1, sizeof(*killed));
+	struct picture old[4], new[4], now[4];
+
+	(void)state;
+	assert_non_null(killed);
+	make_killed(killed);
+	for (i = 0; i < 4; i++) {
+		old[i] = take_picture(killed->fd[i]);
+		new[i] = take_picture(killed->fd[i ^ 1]);
+	}
+	for (round = 0; round < rounds; round++) {
+		bool is_old = true, is_new = true;
+		pid_t pid = fork();
+		int status;
+
+		assert_true(pid >= 0);
+		if (pid == 0)
+			_exit(exchange_until_killed(killed));
+		usleep(1000 + random() % 300000);
+		assert_int_equal(kill(pid, SIGKILL), 0);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFSIGNALED(status));
+		for (i = 0; i < 4; i++) {
+			now[i] = take_picture(killed->fd[i]);
+			is_old &= same_bytes(&now[i], &old[i]);
+			is_new &= same_bytes(&now[i], &new[i]);
+			drop_picture(&now[i]);
+		}
+		if (!is_old && !is_new)
+			fail_msg("round %u: a part of the list was exchanged", round);
+		changed += is_new;
+	}
+	print_message("# %u rounds, %u of them ended after an odd number of exchanges\n",
+		      rounds, changed);
+	for (i = 0; i < 4; i++) {
+		drop_picture(&old[i]);
+		drop_picture(&new[i]);
+		close(killed->fd[i]);
+	}
+	free(killed);
+}
+
+/* --- writes ---------------------------------------------------------------------------- */
+
+#define DIRTY_SLOTS	128u
+
+/*
+ * A commit of slots that lie side by side writes these together, and none of them waits for
+ * another.
+ */
+static void test_slots_are_written_together(void **state)
+{
+	const struct file_spec small = { SHAPE_PLAIN, DIRTY_SLOTS * BLOCK };
+	const struct file_spec large = { SHAPE_PLAIN, 2 * DIRTY_SLOTS * BLOCK };
+	int slots = make_file("slots", small, 1), pages = make_file("pages", large, 2);
+	struct exchrange_pair pairs[DIRTY_SLOTS];
+	const char *disk = getenv(is_btrfs() ? "BTRFS_DEV" : "XFS_DEV");
+	struct cost before, cost;
+	unsigned int i;
+
+	(void)state;
+	assert_non_null(disk);
+	for (i = 0; i < DIRTY_SLOTS; i++)
+		pairs[i] = block_pair(slots, i, pages, 2 * i);
+	/* From now on each slot has a page of its own. */
+	assert_answer(exchange_list(pairs, DIRTY_SLOTS, 0), 0, NONE);
+	for (i = 0; i < DIRTY_SLOTS; i++)
+		put_number(slots, i, i + 1);
+	sync();
+	for (i = 0; i < DIRTY_SLOTS; i++)
+		put_number(slots, i, i + 2);
+	before = read_cost(disk);
+	assert_answer(exchange_list(pairs, DIRTY_SLOTS, EXCHRANGE_DSYNC), 0, NONE);
+	cost = cost_since(&before, disk);
+	print_message("# %u slots: %.0f writes, %.0f KiB, %.0f flushes\n", DIRTY_SLOTS,
+		      cost.writes, cost.sectors / 2, cost.flushes);
+	assert_true(cost.sectors >= DIRTY_SLOTS * BLOCK / 512);
+	assert_true(cost.writes < DIRTY_SLOTS / 2);
+	close(slots);
+	close(pages);
+}
+
 /* --- samples ------------------------------------------------------------------------- */
 
 static void sample(int fd, uint64_t freshness[6])
@@ -756,16 +960,6 @@ static struct {
 	atomic_ulong	done[WORKERS];
 } ring;
 
-static void put_number(int fd, unsigned int block, uint64_t number)
-{
-	uint64_t words[BLOCK / 8];
-	unsigned int i;
-
-	for (i = 0; i < COUNT(words); i++)
-		words[i] = number;
-	assert_int_equal(pwrite(fd, words, BLOCK, (off_t)block * BLOCK), BLOCK);
-}
-
 /* Writes a new number to the staging files, and exchanges all of them, in some order. */
 static void *commit_ring(void *argument)
 {
@@ -862,37 +1056,19 @@ static void *rename_files(void *argument)
 	return NULL;
 }
 
-/* Each with a watch: no reader finds one file of before beside one of after. */
-static void *read_ring(void *argument)
+/* By the file systems' own tools, which lock one file, or a file and a temporary one. */
+static void *defragment(void *argument)
 {
-	const struct exchrange_watch_page *page[RING];
-	uint32_t sequence[RING];
-	int watch[RING], i;
-
-	for (i = 0; i < RING; i++) {
-		watch[i] = watch_file(ring.fd[i]);
-		page[i] = map_page(watch[i]);
-	}
 	while (!atomic_load(&ring.stop)) {
-		uint64_t number[RING];
-		bool stable = true;
+		int file = random() % RING;
 
-		for (i = 0; i < RING; i++)
-			sequence[i] = sequence_of(page[i]);
-		for (i = 0; i < RING; i++)
-			assert_int_equal(pread(ring.fd[i], &number[i], 8, 8 * i), 8);
-		atomic_thread_fence(memory_order_acquire);
-		for (i = 0; i < RING; i++)
-			stable &= !(sequence[i] & 1) && sequence[i] == sequence_of(page[i]);
-		if (!stable)
-			continue;
-		for (i = 1; i < RING; i++)
-			assert_int_equal(number[i], number[0]);
+		/* A file that changes meanwhile is left, with a message. */
+		if (is_btrfs())
+			assert_int_equal(run("btrfs -q filesystem defragment -f '%s/ring%d'",
+					     mount_point, file), 0);
+		else
+			run("xfs_fsr '%s/ring%d' >/dev/null 2>&1 || true", mount_point, file);
 		atomic_fetch_add((atomic_ulong *)argument, 1);
-	}
-	for (i = 0; i < RING; i++) {
-		unmap_page(page[i]);
-		close(watch[i]);
 	}
 	return NULL;
 }
@@ -901,7 +1077,7 @@ static void test_others_meanwhile(void **state)
 {
 	static void *(*const work[WORKERS])(void *argument) = {
 		commit_ring, exchange_singles, exchange_lists, clone_ranges, rename_files,
-		read_ring,
+		defragment,
 	};
 	unsigned int seconds = 20 / test_share() + 5;
 	pthread_t thread[WORKERS];
@@ -923,13 +1099,144 @@ static void test_others_meanwhile(void **state)
 	atomic_store(&ring.stop, true);
 	for (i = 0; i < WORKERS; i++)
 		pthread_join(thread[i], NULL);
-	print_message("# commits %lu, singles %lu, lists %lu, clones %lu, renames %lu, readings %lu\n",
+	print_message("# commits %lu, singles %lu, lists %lu, clones %lu, renames %lu, defragmented %lu\n",
 		      ring.done[0], ring.done[1], ring.done[2], ring.done[3], ring.done[4],
 		      ring.done[5]);
 	assert_true(ring.done[0] && ring.done[1] && ring.done[2]);
 	for (i = 0; i < RING; i++) {
 		close(ring.fd[i]);
 		close(ring.staging[i]);
+	}
+}
+
+/* --- readers --------------------------------------------------------------------------- */
+
+/* Files of which the first block has one number, and their staging files. */
+#define TOLD		2
+
+static struct {
+	int		fd[TOLD], staging[TOLD];
+	atomic_bool	stop;
+	atomic_ulong	commits;
+} told;
+
+/* All of them at once, with a pause in between, so that there is something to read. */
+static void *commit_told(void *argument)
+{
+	struct exchrange_pair pairs[TOLD];
+	uint64_t number = 1;
+	int i;
+
+	(void)argument;
+	for (; !atomic_load(&told.stop); number++) {
+		for (i = 0; i < TOLD; i++) {
+			put_number(told.staging[i], 0, number);
+			pairs[i] = block_pair(told.staging[i], 0, told.fd[i], 0);
+		}
+		assert_answer(exchange_list(pairs, TOLD, 0), 0, NONE);
+		atomic_fetch_add(&told.commits, 1);
+		usleep(random() % 10000);
+	}
+	return NULL;
+}
+
+/* What each file has now: by read(2), or as the mapped page @map has it. */
+static void read_numbers(const uint64_t *map[TOLD], uint64_t number[TOLD])
+{
+	int i;
+
+	for (i = 0; i < TOLD; i++)
+		if (map[i])
+			number[i] = __atomic_load_n(map[i], __ATOMIC_RELAXED);
+		else
+			assert_int_equal(pread(told.fd[i], &number[i], 8, 8), 8);
+}
+
+struct readings {
+	unsigned long	made, anew, torn;
+};
+
+/* Each as the protocol has it, with a watch of each file; @careless: without. */
+static void read_told(const struct exchrange_watch_page *page[TOLD], const uint64_t *map[TOLD],
+		      bool careless, struct readings *readings)
+{
+	uint32_t sequence[TOLD];
+	uint64_t number[TOLD];
+	bool stable = true;
+	int i;
+
+	for (i = 0; i < TOLD; i++)
+		sequence[i] = __atomic_load_n(&page[i]->sequence, __ATOMIC_ACQUIRE);
+	read_numbers(map, number);
+	atomic_thread_fence(memory_order_acquire);
+	for (i = 0; i < TOLD; i++)
+		stable &= !(sequence[i] & 1) &&
+			  sequence[i] == __atomic_load_n(&page[i]->sequence, __ATOMIC_RELAXED);
+	if (!stable && !careless) {
+		readings->anew++;
+		return;
+	}
+	readings->made++;
+	for (i = 1; i < TOLD; i++)
+		readings->torn += number[i] != number[0];
+}
+
+static void read_for_a_while(bool mapped)
+{
+	unsigned int rounds = 4000 / test_share() + 400;
+	const struct exchrange_watch_page *page[TOLD];
+	struct readings careful = { }, careless = { };
+	const uint64_t *map[TOLD] = { };
+	int watch[TOLD], i;
+
+	for (i = 0; i < TOLD; i++) {
+		watch[i] = watch_file(told.fd[i]);
+		page[i] = map_page(watch[i]);
+		if (mapped)
+			map[i] = mmap(NULL, BLOCK, PROT_READ, MAP_SHARED, told.fd[i], 0);
+		assert_ptr_not_equal(map[i], MAP_FAILED);
+	}
+	/* As often as it takes to have seen some that are torn, where nobody looks. */
+	while (careful.anew < rounds / 40 || careful.made < rounds || !careless.torn) {
+		read_told(page, map, false, &careful);
+		read_told(page, map, true, &careless);
+	}
+	print_message("# %s: %lu commits; %lu readings, %lu anew, %lu torn; without the protocol %lu torn of %lu\n",
+		      mapped ? "mapped" : "read", told.commits, careful.made, careful.anew,
+		      careful.torn, careless.torn, careless.made);
+	assert_int_equal(careful.torn, 0);
+	for (i = 0; i < TOLD; i++) {
+		if (mapped)
+			munmap((void *)map[i], BLOCK);
+		unmap_page(page[i]);
+		close(watch[i]);
+	}
+}
+
+/* No reader with watches of two files finds one of before a commit beside one of after. */
+static void test_readers_of_two_files(void **state)
+{
+	pthread_t thread;
+	char name[16];
+	int i;
+
+	(void)state;
+	memset(&told, 0, sizeof(told));
+	for (i = 0; i < TOLD; i++) {
+		snprintf(name, sizeof(name), "told%d", i);
+		told.fd[i] = make_file(name, plain, i + 1);
+		snprintf(name, sizeof(name), "telling%d", i);
+		told.staging[i] = make_file(name, plain, i + 100);
+		put_number(told.fd[i], 0, 0);
+	}
+	assert_int_equal(pthread_create(&thread, NULL, commit_told, NULL), 0);
+	read_for_a_while(false);
+	read_for_a_while(true);
+	atomic_store(&told.stop, true);
+	pthread_join(thread, NULL);
+	for (i = 0; i < TOLD; i++) {
+		close(told.fd[i]);
+		close(told.staging[i]);
 	}
 }
 
@@ -977,10 +1284,14 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_many_descriptors_of_two_files),
 		cmocka_unit_test(test_as_many_pairs_as_allowed),
 		cmocka_unit_test(test_users_pairs_count_on_btrfs),
+		cmocka_unit_test(test_memory_is_charged_and_bounded),
+		cmocka_unit_test(test_killed),
+		cmocka_unit_test(test_slots_are_written_together),
 		cmocka_unit_test(test_samples_of_all_files),
 		cmocka_unit_test(test_each_file_is_counted_once),
 		cmocka_unit_test(test_times_change),
 		cmocka_unit_test(test_others_meanwhile),
+		cmocka_unit_test(test_readers_of_two_files),
 		cmocka_unit_test(test_several_subvolumes),
 	};
 	const struct table table = {

@@ -614,6 +614,31 @@ int device_exchange_by_commit(const struct exchrange_range *range)
 	return error ? error : device_commit(&commit);
 }
 
+struct vector_answer exchange_list(const struct exchrange_pair *pairs, uint32_t count, uint64_t flags)
+{
+	struct exchrange_vector vector = {
+		.pairs		= (uintptr_t)pairs,
+		.count		= count,
+		.pair_size	= sizeof(*pairs),
+		.flags		= flags,
+		.refused	= 12345,
+	};
+	int error = ioctl(device, EXCHRANGE_IOC_EXCHANGE_VECTOR, &vector) ? errno : 0;
+
+	return (struct vector_answer) { error, vector.refused };
+}
+
+struct exchrange_pair block_pair(int fd1, unsigned int block1, int fd2, unsigned int block2)
+{
+	return (struct exchrange_pair) {
+		.file1_fd	= fd1,
+		.file2_fd	= fd2,
+		.file1_offset	= (uint64_t)block1 * BLOCK,
+		.file2_offset	= (uint64_t)block2 * BLOCK,
+		.length		= BLOCK,
+	};
+}
+
 int query_in_a_full_address_space(void *fd)
 {
 	const struct rlimit limit = { .rlim_cur = 1 << 20, .rlim_max = 1 << 20 };

@@ -205,6 +205,17 @@ int device_exchange(const struct exchrange_range *range);
 int device_start_commit(struct exchrange_commit *commit);
 int device_commit(const struct exchrange_commit *commit);
 
+/* What the device says of a list of pairs: 0 or an errno, and the pair that is refused. */
+struct vector_answer {
+	int		error;
+	uint32_t	refused;
+};
+
+struct vector_answer exchange_list(const struct exchrange_pair *pairs, uint32_t count, uint64_t flags);
+
+/* A block of each file. */
+struct exchrange_pair block_pair(int fd1, unsigned int block1, int fd2, unsigned int block2);
+
 /* The exchange as START_COMMIT and COMMIT, with nothing between the two. */
 int device_exchange_by_commit(const struct exchrange_range *range);
 int xfs_exchange_by_commit(const struct exchrange_range *range);
