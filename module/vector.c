@@ -35,10 +35,12 @@ struct ranked_range {
 	u32		code;		/* as in exchange_vector.order */
 };
 
+/* Of so many that others have to run meanwhile, which sort() does not see to itself. */
 static int compare_ranges(const void *a, const void *b)
 {
 	const struct ranked_range *x = a, *y = b;
 
+	cond_resched();
 	if (x->inode != y->inode)
 		return x->inode < y->inode ? -1 : 1;
 	if (x->offset != y->offset)
@@ -111,7 +113,6 @@ static int index_many(struct exchange_vector *vector)
 		for (side = 0; side < 2; side++)
 			ranges[2 * i + side] = rank(&vector->requests[i], i, side);
 	sort(ranges, 2 * vector->count, sizeof(*ranges), compare_ranges, NULL);
-	cond_resched();
 	error = add_ranges(vector, ranges);
 	kvfree(ranges);
 	return error;
@@ -162,6 +163,7 @@ static int compare_descriptors(const void *a, const void *b)
 	int x = ((const struct descriptor *)a)->fd;
 	int y = ((const struct descriptor *)b)->fd;
 
+	cond_resched();
 	return (x > y) - (x < y);
 }
 
@@ -174,7 +176,6 @@ static void list_descriptors(struct vector_room *room)
 	for (i = 0; i < total; i++)
 		all[i] = (struct descriptor) { .fd = room->fds[i] };
 	sort(all, total, sizeof(*all), compare_descriptors, NULL);
-	cond_resched();
 	for (i = 0; i < total; i++)
 		if (!count || all[count - 1].fd != all[i].fd)
 			all[count++] = all[i];
@@ -202,6 +203,7 @@ static int compare_files(const void *a, const void *b)
 	const struct file *x = *(struct file * const *)a;
 	const struct file *y = *(struct file * const *)b;
 
+	cond_resched();
 	return (x > y) - (x < y);
 }
 

@@ -98,6 +98,7 @@ static void lock_range(struct btrfs_exchange *exchange, u32 place)
 	struct btrfs_pair *pair = &exchange->pairs[i];
 	const struct inode_range *range = &pair->range[side];
 
+	cond_resched();
 	if (range->length)
 		btrfs_lock_extent(&range->inode->io_tree, range->start,
 				  range->start + range->length - 1,
@@ -140,13 +141,15 @@ static void unlock_extents(struct btrfs_exchange *exchange)
 	struct btrfs_pair *pair;
 	int i;
 
-	for (pair = btrfs_first_pair(exchange); pair; pair = btrfs_next_pair(exchange, pair))
+	for (pair = btrfs_first_pair(exchange); pair; pair = btrfs_next_pair(exchange, pair)) {
+		cond_resched();
 		for (i = 0; i < 2; i++)
 			btrfs_unlock_extent(&pair->range[i].inode->io_tree,
 					    pair->range[i].start,
 					    pair->range[i].start +
 					    pair->range[i].length - 1,
 					    &pair->locked[i]);
+	}
 }
 
 /* What btrfs asks of two files more than any file system does. */

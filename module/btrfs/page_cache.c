@@ -8,6 +8,7 @@
  */
 #include <linux/fs.h>
 #include <linux/pagemap.h>
+#include <linux/sched/signal.h>
 
 #include "exchange.h"
 
@@ -60,7 +61,9 @@ int btrfs_exchange_flush(const struct btrfs_exchange *exchange)
 	if (error)
 		return error;
 	for (pair = btrfs_first_pair(exchange); pair; pair = btrfs_next_pair(exchange, pair)) {
-		error = wait_for_range(pair, 0) ?: wait_for_range(pair, 1);
+		cond_resched();
+		error = fatal_signal_pending(current) ? -EINTR :
+			wait_for_range(pair, 0) ?: wait_for_range(pair, 1);
 		if (error)
 			return error;
 	}

@@ -22,6 +22,7 @@
  */
 #include <linux/blk_types.h>
 #include <linux/math64.h>
+#include <linux/sched/signal.h>
 
 #include "ags.h"
 #include "map_blocks.h"
@@ -122,7 +123,7 @@ static int find_in_map(const struct xfs_exchange *exchange, unsigned long *ags,
 /*
  * Adds to @ags the AGs of all blocks of the maps, as they are, that the pieces may set free.
  * ILOCK of all inodes, in a scope of memalloc_nofs_save(), no transaction.  Errors of reading
- * a map.
+ * a map; -EINTR for a caller who is being killed.
  */
 int xfs_find_map_blocks(const struct xfs_exchange *exchange, unsigned long *ags)
 {
@@ -136,6 +137,8 @@ int xfs_find_map_blocks(const struct xfs_exchange *exchange, unsigned long *ags)
 			const struct xfs_map *map = range->map[side];
 
 			cond_resched();
+			if (fatal_signal_pending(current))
+				return -EINTR;
 			if (range->length && map->deletes &&
 			    map->ip->i_df.if_format == XFS_DINODE_FMT_BTREE)
 				error = find_in_map(exchange, ags, range, side);

@@ -7,8 +7,48 @@
  */
 #include <linux/fs.h>
 #include <linux/pagemap.h>
+#include <linux/sched/signal.h>
 
 #include "exchange.h"
+
+/* Bytes of a file that begin to be written together. */
+struct dirty_run {
+	struct address_space	*mapping;
+	u64			start, end;
+};
+
+static int write_run(const struct dirty_run *run)
+{
+	return run->end > run->start ?
+	       filemap_fdatawrite_range(run->mapping, run->start, run->end - 1) : 0;
+}
+
+/*
+ * Of many ranges nobody waits for one before the next one is on its way, and those beside each
+ * other, as slots are, go in one request.
+ */
+static int begin_to_write(const struct exchange_vector *vector)
+{
+	struct dirty_run run = { };
+	int side, error = 0;
+	u32 place;
+
+	for (place = 0; place < 2 * vector->count && !error; place++) {
+		const struct exchange_request *request =
+			&vector->requests[exchange_vector_range(vector, place, &side)];
+		struct address_space *mapping =
+			exchange_request_file(request, side)->f_mapping;
+		u64 offset = exchange_request_offset(request, side);
+
+		if (mapping != run.mapping || offset != run.end) {
+			cond_resched();
+			error = fatal_signal_pending(current) ? -EINTR : write_run(&run);
+			run = (struct dirty_run) { mapping, offset };
+		}
+		run.end = offset + request->length;
+	}
+	return error ?: write_run(&run);
+}
 
 /*
  * Writes a range back, with all of the file before it that is behind the size on disk:
@@ -49,10 +89,16 @@ static int flush_ranges(const struct xfs_exchange *exchange)
 	int side, error = 0;
 	u32 i;
 
-	for (i = 0; i < pieces->range_count; i++)
+	if (pieces->range_count > 1)
+		error = begin_to_write(exchange->vector);
+	for (i = 0; i < pieces->range_count && !error; i++) {
+		cond_resched();
+		if (fatal_signal_pending(current))
+			return -EINTR;
 		for (side = 0; side < 2 && !error; side++)
 			error = flush_range(&pieces->ranges[i], side) ?:
 				flush_end(exchange, &pieces->ranges[i], side);
+	}
 	return error;
 }
 

@@ -300,6 +300,7 @@ static int compare_places(const void *a, const void *b)
 {
 	const struct place *x = a, *y = b;
 
+	cond_resched();
 	if (x->map != y->map)
 		return x->map < y->map ? -1 : 1;
 	return (x->offset > y->offset) - (x->offset < y->offset);
