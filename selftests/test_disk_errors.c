@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A disk that begins to fail while a pair of files is exchanged again and again: the
- * call comes back, with EIO or EROFS and nothing else; and when the disk is good again the
- * pair is, wholly, in one of the states between the last one that was durable and the
- * last one that was begun, and the file system works.
+ * A disk that begins to fail while a pair of files is exchanged again and again, by itself or
+ * in a vector with another pair: the call comes back, with EIO or EROFS and nothing else; and
+ * when the disk is good again all files are, wholly, in one of the states between the last
+ * one that was durable and the last one that was begun, and the file system works.
  *
  *	test_disk_errors MOUNTPOINT
  *
@@ -28,6 +28,7 @@
 #define NAME	"exchrange-failing"
 #define REQUEST	"/sys/kernel/debug/fail_make_request"
 #define ROUNDS	4
+#define FILES	4u		/* two pairs; the second one changes in vectors alone */
 #define BLOCKS	48u		/* of each file that both have; then a tail of its own */
 #define GAP	4u		/* every so many blocks file1 has a hole */
 #define HANG	120		/* seconds: no call takes as long */
@@ -51,12 +52,14 @@ static const struct row {
 };
 
 /*
- * What both files hold: block i is the other's where swapped[i], and so is the tail,
- * with the size.  Of its own blocks file1 lacks every GAP-th.
+ * What each pair holds: block i is the other file's where swapped[i], and so is the tail,
+ * with the size.  Of its own blocks the first file lacks every GAP-th.
  */
 struct state {
-	bool swapped[BLOCKS];
-	bool tails_swapped;
+	struct {
+		bool	swapped[BLOCKS];
+		bool	tails_swapped;
+	} pair[FILES / 2];
 };
 
 /* What the child that exchanges tells. */
@@ -69,6 +72,7 @@ struct progress {
 struct move {
 	unsigned int	from, to;	/* blocks */
 	uint64_t	flags;
+	bool		is_vector;	/* of both pairs, block by block */
 };
 
 struct tally {
@@ -109,41 +113,50 @@ static struct move move_of(unsigned int round, unsigned int number)
 		move.from = 0;
 	if (random_of(round, number) % 3 == 0)
 		move.flags |= EXCHRANGE_DSYNC;
+	move.is_vector = random_of(round, 3 * number + 2000000) % 2;
 	return move;
+}
+
+static void move_pair(struct state *state, unsigned int pair, const struct move *move)
+{
+	bool *swapped = state->pair[pair].swapped;
+	unsigned int i;
+
+	for (i = move->from; i < move->to; i++)
+		if (!(move->flags & EXCHRANGE_FILE1_WRITTEN) || swapped[i] || i % GAP)
+			swapped[i] = !swapped[i];
+	if (move->flags & EXCHRANGE_TO_EOF)
+		state->pair[pair].tails_swapped = !state->pair[pair].tails_swapped;
 }
 
 static void make_move(struct state *state, const struct move *move)
 {
-	unsigned int i;
+	unsigned int pair;
 
-	for (i = move->from; i < move->to; i++)
-		if (!(move->flags & EXCHRANGE_FILE1_WRITTEN) ||
-		    state->swapped[i] || i % GAP)
-			state->swapped[i] = !state->swapped[i];
-	if (move->flags & EXCHRANGE_TO_EOF)
-		state->tails_swapped = !state->tails_swapped;
+	for (pair = 0; pair < (move->is_vector ? FILES / 2 : 1); pair++)
+		move_pair(state, pair, move);
 }
 
 /* The byte at @offset of what @owner had at first. */
 static uint8_t byte_of(int owner, uint64_t offset)
 {
-	if (owner == 0 && offset < BLOCKS * BLOCK && offset / BLOCK % GAP == 0)
+	if (owner % 2 == 0 && offset < BLOCKS * BLOCK && offset / BLOCK % GAP == 0)
 		return 0;
 	return content_byte(owner + 1, offset);
 }
 
-static bool is_in_state(const struct state *state, int side,
+static bool is_in_state(const struct state *state, int file,
 			const struct picture *picture)
 {
 	const uint64_t common = BLOCKS * BLOCK;
-	int tail = side ^ state->tails_swapped;
+	int tail = file ^ state->pair[file / 2].tails_swapped;
 	uint64_t i;
 
-	if (picture->size != common + tail_sizes[tail])
+	if (picture->size != common + tail_sizes[tail % 2])
 		return false;
 	for (i = 0; i < common; i++)
 		if (picture->bytes[i] !=
-		    byte_of(side ^ state->swapped[i / BLOCK], i))
+		    byte_of(file ^ state->pair[file / 2].swapped[i / BLOCK], i))
 			return false;
 	for (; i < picture->size; i++)
 		if (picture->bytes[i] != byte_of(tail, i))
@@ -151,28 +164,61 @@ static bool is_in_state(const struct state *state, int side,
 	return true;
 }
 
-static void write_file(const char *name, int owner)
+static const char *name_of(int file)
+{
+	static const char * const names[FILES] = { "file1", "file2", "file3", "file4" };
+
+	return names[file];
+}
+
+static void write_file(int owner)
 {
 	const struct file_spec plain = {
-		SHAPE_PLAIN, BLOCKS * BLOCK + tail_sizes[owner],
+		SHAPE_PLAIN, BLOCKS * BLOCK + tail_sizes[owner % 2],
 	};
-	int fd = make_file(name, plain, owner + 1);
+	int fd = make_file(name_of(owner), plain, owner + 1);
 	unsigned int i;
 
-	for (i = 0; owner == 0 && i < BLOCKS; i += GAP)
+	for (i = 0; owner % 2 == 0 && i < BLOCKS; i += GAP)
 		assert_int_equal(fallocate(fd, FALLOC_FL_PUNCH_HOLE |
 					   FALLOC_FL_KEEP_SIZE, i * BLOCK, BLOCK), 0);
 	assert_int_equal(fsync(fd), 0);
 	close(fd);
 }
 
-static void open_pair(int fd[2])
+static void open_files(int fd[FILES])
 {
-	fd[0] = open_path(path_of("file1"), O_RDWR);
-	fd[1] = open_path(path_of("file2"), O_RDWR);
+	unsigned int i;
+
+	for (i = 0; i < FILES; i++)
+		fd[i] = open_path(path_of(name_of(i)), O_RDWR);
 }
 
-static int try_move(const int fd[2], const struct move *move)
+static void close_files(const int fd[FILES])
+{
+	unsigned int i;
+
+	for (i = 0; i < FILES; i++)
+		close(fd[i]);
+}
+
+/* Block by block, from the last one on, which with TO_EOF is all that follows. */
+static int try_vector(const int fd[FILES], const struct move *move)
+{
+	struct exchrange_pair pairs[FILES / 2 * BLOCKS];
+	unsigned int count = 0, pair, i;
+
+	for (pair = 0; pair < FILES / 2; pair++)
+		for (i = move->to; i-- > move->from; count++) {
+			pairs[count] = block_pair(fd[2 * pair], i, fd[2 * pair + 1], i);
+			pairs[count].flags = move->flags & EXCHRANGE_FILE1_WRITTEN;
+			if (i == BLOCKS - 1)
+				pairs[count].flags |= move->flags & EXCHRANGE_TO_EOF;
+		}
+	return exchange_list(pairs, count, move->flags & EXCHRANGE_DSYNC).error;
+}
+
+static int try_move(const int fd[FILES], const struct move *move)
 {
 	const struct exchrange_range range = {
 		.file1_fd	= fd[0],
@@ -183,7 +229,7 @@ static int try_move(const int fd[2], const struct move *move)
 		.flags		= move->flags,
 	};
 
-	return device_exchange(&range);
+	return move->is_vector ? try_vector(fd, move) : device_exchange(&range);
 }
 
 /*
@@ -209,9 +255,9 @@ static void exchange_until_error(unsigned int round)
 {
 	struct exchrange_watcher watchers[2];
 	unsigned int number = 0;
-	int fd[2];
+	int fd[FILES];
 
-	open_pair(fd);
+	open_files(fd);
 	if (exchrange_watch_open(device, fd[0], &watchers[0]) ||
 	    exchrange_watch_open(device, fd[1], &watchers[1]))
 		_exit(1);
@@ -336,8 +382,18 @@ static void wait_for_moment(unsigned int round, pid_t child)
 	usleep(random_of(round, 1000002) % 30000);
 }
 
-/* The number of the state that the pair is in, from the @first to the @last move. */
-static int find_state(unsigned int round, const struct picture picture[2],
+static bool are_in_state(const struct state *state, const struct picture picture[FILES])
+{
+	unsigned int i;
+
+	for (i = 0; i < FILES; i++)
+		if (!is_in_state(state, i, &picture[i]))
+			return false;
+	return true;
+}
+
+/* The number of the state that the files are in, from the @first to the @last move. */
+static int find_state(unsigned int round, const struct picture picture[FILES],
 		      unsigned int first, unsigned int last)
 {
 	struct state state = { };
@@ -348,60 +404,59 @@ static int find_state(unsigned int round, const struct picture picture[2],
 
 		if (number > 0)
 			make_move(&state, &move);
-		if (number >= first && is_in_state(&state, 0, &picture[0]) &&
-		    is_in_state(&state, 1, &picture[1]))
+		if (number >= first && are_in_state(&state, picture))
 			return number;
 	}
 	return -1;
 }
 
-/* Whose each block is: of 1 or 2, or nobody's. */
-static void print_pair(const struct picture picture[2])
+/* Whose each block is: of 1 to 4, or nobody's. */
+static void print_files(const struct picture picture[FILES])
 {
-	int side, owner;
+	unsigned int file, owner;
 	uint64_t i, j;
 
-	for (side = 0; side < 2; side++) {
-		print_message("# file%d, %llu bytes: ", side + 1,
-			      (unsigned long long)picture[side].size);
-		for (i = 0; i + BLOCK <= picture[side].size; i += BLOCK) {
-			for (owner = 0; owner < 2; owner++) {
+	for (file = 0; file < FILES; file++) {
+		print_message("# file%u, %llu bytes: ", file + 1,
+			      (unsigned long long)picture[file].size);
+		for (i = 0; i + BLOCK <= picture[file].size; i += BLOCK) {
+			for (owner = 0; owner < FILES; owner++) {
 				for (j = i; j < i + BLOCK; j++)
-					if (picture[side].bytes[j] !=
+					if (picture[file].bytes[j] !=
 					    byte_of(owner, j))
 						break;
 				if (j == i + BLOCK)
 					break;
 			}
-			print_message("%c", "12?"[owner]);
+			print_message("%c", "1234?"[owner]);
 		}
 		print_message("\n# its blocks:          %.*s\n",
-			      (int)((picture[side].size + BLOCK - 1) / BLOCK),
-			      (const char *)picture[side].blocks);
+			      (int)((picture[file].size + BLOCK - 1) / BLOCK),
+			      (const char *)picture[file].blocks);
 	}
 }
 
-static void check_pair(unsigned int round, unsigned int first, unsigned int last,
-		       struct tally *tally)
+static void check_files(unsigned int round, unsigned int first, unsigned int last,
+			struct tally *tally)
 {
-	struct picture picture[2];
-	int fd[2], found, i;
+	struct picture picture[FILES];
+	int fd[FILES], found;
+	unsigned int i;
 
-	open_pair(fd);
-	for (i = 0; i < 2; i++) {
+	open_files(fd);
+	for (i = 0; i < FILES; i++)
 		picture[i] = take_picture(fd[i]);
-		close(fd[i]);
-	}
+	close_files(fd);
 	found = find_state(round, picture, first, last);
 	if (found < 0) {
-		print_pair(picture);
-		fail_msg("round %u of seed %u: the pair is in none of the states %u to %u; is it in another: %d",
+		print_files(picture);
+		fail_msg("round %u of seed %u: the files are in none of the states %u to %u; are they in another: %d",
 			 round, seed, first, last,
 			 find_state(round, picture, 0, last));
 	}
 	tally->lost += last - found;
-	drop_picture(&picture[0]);
-	drop_picture(&picture[1]);
+	for (i = 0; i < FILES; i++)
+		drop_picture(&picture[i]);
 }
 
 /* And the file system does its work again. */
@@ -410,14 +465,14 @@ static void check_it_works(void)
 	const struct move all = {
 		.to = BLOCKS, .flags = EXCHRANGE_TO_EOF | EXCHRANGE_DSYNC,
 	};
-	int fd[2];
+	int fd[FILES];
 
-	open_pair(fd);
+	open_files(fd);
 	assert_int_equal(try_move(fd, &all), 0);
+	assert_int_equal(try_vector(fd, &all), 0);
 	assert_int_equal(pwrite(fd[0], "new", 3, 0), 3);
 	assert_int_equal(fsync(fd[0]), 0);
-	close(fd[0]);
-	close(fd[1]);
+	close_files(fd);
 }
 
 static void count_error(const struct row *row, unsigned int round,
@@ -438,11 +493,11 @@ static void count_error(const struct row *row, unsigned int round,
 static void run_round(const struct row *row, unsigned int round,
 		      struct tally *tally)
 {
-	unsigned int durable;
+	unsigned int durable, i;
 	pid_t child;
 
-	write_file("file1", 0);
-	write_file("file2", 1);
+	for (i = 0; i < FILES; i++)
+		write_file(i);
 	assert_int_equal(run("sync -f " SCRATCH), 0);
 	memset(progress, 0, sizeof(*progress));
 	child = fork();
@@ -460,7 +515,7 @@ static void run_round(const struct row *row, unsigned int round,
 	unmount_scratch();
 	end_failing(row);
 	check_scratch();
-	check_pair(round, durable, progress->begun, tally);
+	check_files(round, durable, progress->begun, tally);
 	check_it_works();
 	count_error(row, round, tally);
 }
@@ -492,7 +547,7 @@ static void test_row(void **state)
 	for (round = 0; round < rounds; round++)
 		run_round(row, index * 1000 + round, &tally);
 	leave_scratch();
-	print_message("# %s: %u rounds: %u EIO, %u EROFS, %u without an error; %u moves made, %u undone; each pair whole\n",
+	print_message("# %s: %u rounds: %u EIO, %u EROFS, %u without an error; %u moves made, %u undone; all files whole\n",
 		      row->name, rounds, tally.errors[0], tally.errors[1],
 		      tally.none, tally.moves, tally.lost);
 }

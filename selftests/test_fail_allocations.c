@@ -24,7 +24,10 @@
 #define FAULT	"/sys/kernel/debug/"
 #define LEAKS	"/sys/kernel/debug/kmemleak"
 
-enum call { EXCHANGE, START_COMMIT, COMMIT, QUERY, WATCH, STAGE, OPEN_DEVICE };
+enum call { EXCHANGE, START_COMMIT, COMMIT, VECTOR, QUERY, WATCH, STAGE, OPEN_DEVICE };
+
+#define MOST_FILES	4
+#define VECTOR_PAIRS	17	/* at the most: see list_pairs() */
 
 /* How a row's files are made beyond what their specs say. */
 #define ON_BTRFS	1	/* only there */
@@ -36,6 +39,8 @@ enum call { EXCHANGE, START_COMMIT, COMMIT, QUERY, WATCH, STAGE, OPEN_DEVICE };
 #define ONCE		64	/* a second call does not take it back */
 #define WRITES		128	/* it has pages to write itself */
 #define FRUGAL		256	/* it may need no memory at all */
+#define FOUR_FILES	512	/* file3 is as file1, file4 as file2 */
+#define SAMPLES		1024	/* the pairs of a vector have them */
 
 static const struct row {
 	const char		*name;
@@ -94,6 +99,18 @@ static const struct row {
 	{ "COMMIT", COMMIT, 0,
 	  { { SHAPE_PLAIN, 2 * BLOCK }, { SHAPE_PLAIN, 2 * BLOCK } },
 	  { .flags = EXCHRANGE_TO_EOF } },
+	{ "a vector of many pairs", VECTOR, 0,
+	  { { SHAPE_HOLES, 24 * BLOCK }, { SHAPE_SCATTERED, 20 * BLOCK } } },
+	{ "a vector of four files", VECTOR, FOUR_FILES,
+	  { { SHAPE_SCATTERED, 12 * BLOCK }, { SHAPE_HOLES, 10 * BLOCK + 100 } } },
+	{ "a vector of four files, DSYNC, samples", VECTOR, FOUR_FILES | SAMPLES,
+	  { { SHAPE_PLAIN, 12 * BLOCK }, { SHAPE_PLAIN, 9 * BLOCK } },
+	  { .flags = EXCHRANGE_DSYNC } },
+	{ "a vector, DRY_RUN", VECTOR, FOUR_FILES | CHANGES_NONE,
+	  { { SHAPE_PLAIN, 12 * BLOCK }, { SHAPE_PLAIN, 9 * BLOCK } },
+	  { .flags = EXCHRANGE_DRY_RUN } },
+	{ "a vector of two subvolumes", VECTOR, ON_BTRFS | SUBVOLUMES | FOUR_FILES,
+	  { { SHAPE_PLAIN, 12 * BLOCK }, { SHAPE_HOLES, 9 * BLOCK } } },
 	{ "QUERY", QUERY, CHANGES_NONE | FRUGAL,
 	  { { SHAPE_PLAIN, BLOCK }, { SHAPE_PLAIN, BLOCK } } },
 	{ "WATCH", WATCH, CHANGES_NONE,
@@ -111,8 +128,9 @@ static const struct row {
 
 /* The files of a row: as they are before a success and after it, and before @old on disk. */
 struct pair {
-	int		fd[2];
-	struct picture	durable[2], old[2], new[2];
+	int		count;
+	int		fd[MOST_FILES];
+	struct picture	durable[MOST_FILES], old[MOST_FILES], new[MOST_FILES];
 };
 
 struct tally {
@@ -141,11 +159,21 @@ static bool has_failed(void)
 	return strtoul(text, NULL, 10) == 0;
 }
 
-static const char *name_of(const struct row *row, int side)
+static const char *name_of(const struct row *row, int file)
 {
-	if (side == 0 || row->options & ONE_FILE)
+	static const char * const names[][MOST_FILES] = {
+		{ "file1", "file2", "file3", "file4" },
+		{ "file1", "subvolume/file2", "file3", "subvolume/file4" },
+	};
+
+	if (row->options & ONE_FILE)
 		return "file1";
-	return row->options & SUBVOLUMES ? "subvolume/file2" : "file2";
+	return names[!!(row->options & SUBVOLUMES)][file];
+}
+
+static const struct file_spec *spec_of(const struct row *row, int file)
+{
+	return &row->spec[file % 2];
 }
 
 /* Overwrites what the file has; its pages stay in the cache. */
@@ -175,12 +203,13 @@ static void make_files(const struct row *row, struct pair *pair)
 {
 	int i;
 
-	for (i = 0; i < 2; i++) {
+	pair->count = row->options & FOUR_FILES ? MOST_FILES : 2;
+	for (i = 0; i < pair->count; i++) {
 		if (i == 1 && row->options & ONE_FILE) {
 			pair->fd[1] = pair->fd[0];
 			break;
 		}
-		pair->fd[i] = make_file(name_of(row, i), row->spec[i], i + 1);
+		pair->fd[i] = make_file(name_of(row, i), *spec_of(row, i), i + 1);
 		if (row->options & COMPRESSED)
 			write_compressed(pair->fd[i], 'a' + i);
 	}
@@ -188,38 +217,43 @@ static void make_files(const struct row *row, struct pair *pair)
 
 static void close_files(const struct row *row, struct pair *pair)
 {
-	close(pair->fd[0]);
-	if (!(row->options & ONE_FILE))
-		close(pair->fd[1]);
+	int i;
+
+	for (i = 0; i < (row->options & ONE_FILE ? 1 : pair->count); i++)
+		close(pair->fd[i]);
 }
 
 static void open_files(const struct row *row, struct pair *pair)
 {
 	int i;
 
-	for (i = 0; i < 2; i++)
+	for (i = 0; i < pair->count; i++)
 		pair->fd[i] = i && row->options & ONE_FILE ? pair->fd[0] :
 			      open_path(path_of(name_of(row, i)), O_RDWR);
 }
 
-static void take_pictures(const struct pair *pair, struct picture picture[2])
+static void take_pictures(const struct pair *pair, struct picture *pictures)
 {
-	picture[0] = take_picture(pair->fd[0]);
-	picture[1] = take_picture(pair->fd[1]);
+	int i;
+
+	for (i = 0; i < pair->count; i++)
+		pictures[i] = take_picture(pair->fd[i]);
 }
 
-static void drop_pictures(struct picture picture[2])
+static void drop_pictures(const struct pair *pair, struct picture *pictures)
 {
-	drop_picture(&picture[0]);
-	drop_picture(&picture[1]);
+	int i;
+
+	for (i = 0; i < pair->count; i++)
+		drop_picture(&pictures[i]);
 }
 
 static void dirty_files(const struct row *row, const struct pair *pair)
 {
 	int i;
 
-	for (i = 0; i < 2 && row->options & DIRTY; i++)
-		dirty(pair->fd[i], row->spec[i].size, i + 3);
+	for (i = 0; i < pair->count && row->options & DIRTY; i++)
+		dirty(pair->fd[i], spec_of(row, i)->size, i + 3);
 }
 
 /* Files as they are before each call, and the pictures of that. */
@@ -239,18 +273,65 @@ static void make_pair(const struct row *row, struct pair *pair)
 static void drop_pair(const struct row *row, struct pair *pair)
 {
 	close_files(row, pair);
-	drop_pictures(pair->durable);
-	drop_pictures(pair->old);
+	drop_pictures(pair, pair->durable);
+	drop_pictures(pair, pair->old);
 }
 
 /* All that a call may need; made before an allocation is to fail. */
 struct arguments {
 	struct exchrange_range	range;
 	struct exchrange_commit	commit;
+	struct exchrange_pair	pairs[VECTOR_PAIRS];
+	struct exchrange_commit	samples[MOST_FILES];
+	struct exchrange_vector	vector;
 	struct exchrange_query	query;
 	struct exchrange_watch	watch;
 	struct exchrange_stage	stage;
 };
+
+/*
+ * Of two files the first blocks, backwards; of four, all of them in a ring, and what the last
+ * two have behind that.  The same list takes it back.
+ */
+static uint32_t list_pairs(const struct pair *pair, struct exchrange_pair *pairs)
+{
+	uint32_t count = 0;
+	unsigned int i, first, second, blocks = pair->count == 2 ? VECTOR_PAIRS : 4;
+
+	for (i = 0; i < blocks; i++)
+		for (first = 0; first < (pair->count == 2 ? 1u : 4u); first++) {
+			second = (first + 1) % pair->count;
+			pairs[count++] = block_pair(pair->fd[first], i, pair->fd[second],
+						    pair->count == 2 ? blocks - 1 - i : i + 4);
+		}
+	if (pair->count == 2)
+		return count;
+	pairs[count] = block_pair(pair->fd[2], 8, pair->fd[3], 8);
+	pairs[count++].flags = EXCHRANGE_TO_EOF;
+	return count;
+}
+
+static void prepare_vector(const struct row *row, const struct pair *pair,
+			   struct arguments *arguments)
+{
+	uint32_t i;
+	int file;
+
+	arguments->vector = (struct exchrange_vector) {
+		.pairs		= (uintptr_t)arguments->pairs,
+		.count		= list_pairs(pair, arguments->pairs),
+		.pair_size	= sizeof(arguments->pairs[0]),
+		.flags		= row->range.flags,
+	};
+	for (file = 0; file < pair->count && row->options & SAMPLES; file++) {
+		arguments->samples[file].file2_fd = pair->fd[file];
+		assert_int_equal(device_start_commit(&arguments->samples[file]), 0);
+		for (i = 0; i < arguments->vector.count; i++)
+			if (arguments->pairs[i].file2_fd == pair->fd[file])
+				arguments->pairs[i].freshness =
+					(uintptr_t)arguments->samples[file].file2_freshness;
+	}
+}
 
 static void prepare(const struct row *row, const struct pair *pair,
 		    struct arguments *arguments)
@@ -270,6 +351,8 @@ static void prepare(const struct row *row, const struct pair *pair,
 	arguments->range.file2_fd = pair->fd[1];
 	if (row->call == COMMIT)
 		assert_int_equal(device_start_commit(&arguments->commit), 0);
+	if (row->call == VECTOR)
+		prepare_vector(row, pair, arguments);
 }
 
 static int open_device(void)
@@ -304,6 +387,9 @@ static int make_call(enum call call, struct arguments *arguments)
 		return device_start_commit(&arguments->commit);
 	case COMMIT:
 		return device_commit(&arguments->commit);
+	case VECTOR:
+		return ioctl(device, EXCHRANGE_IOC_EXCHANGE_VECTOR, &arguments->vector) ?
+		       errno : 0;
 	case QUERY:
 		return ioctl(device, EXCHRANGE_IOC_QUERY, &arguments->query) ?
 		       errno : 0;
@@ -351,9 +437,14 @@ static void open_probe(void)
 	assert_true(probe >= 0);
 }
 
-static bool is_pair(const struct picture *a, const struct picture *b)
+static bool is_pair(const struct pair *pair, const struct picture *a, const struct picture *b)
 {
-	return same_bytes(&a[0], &b[0]) && same_bytes(&a[1], &b[1]);
+	int i;
+
+	for (i = 0; i < pair->count; i++)
+		if (!same_bytes(&a[i], &b[i]))
+			return false;
+	return true;
 }
 
 /*
@@ -364,9 +455,9 @@ static bool is_recovered(const struct pair *pair, const struct picture *now)
 {
 	int i;
 
-	if (is_pair(now, pair->new))
+	if (is_pair(pair, now, pair->new))
 		return true;
-	for (i = 0; i < 2; i++)
+	for (i = 0; i < pair->count; i++)
 		if (!same_bytes(&now[i], &pair->durable[i]) &&
 		    !same_bytes(&now[i], &pair->old[i]))
 			return false;
@@ -379,7 +470,7 @@ static const char *describe(const struct pair *pair, const struct picture *now)
 		"mixed or lost", "old", "new", "what it was and stays",
 	};
 
-	return what[is_pair(now, pair->old) + 2 * is_pair(now, pair->new)];
+	return what[is_pair(pair, now, pair->old) + 2 * is_pair(pair, now, pair->new)];
 }
 
 static void say_where(const struct row *row, unsigned int n, int error)
@@ -411,28 +502,28 @@ static void check_alive(const struct row *row, const struct pair *pair,
 			unsigned int n, int error)
 {
 	const struct picture *expected = error ? pair->old : pair->new;
-	struct picture now[2];
+	struct picture now[MOST_FILES];
 	int i;
 
 	demand(is_answer(row, error), row, n, error, "not an answer");
 	take_pictures(pair, now);
-	demand(is_pair(now, expected), row, n, error, "the pair is %s",
+	demand(is_pair(pair, now, expected), row, n, error, "the pair is %s",
 	       describe(pair, now));
-	for (i = 0; i < 2; i++) {
+	for (i = 0; i < pair->count; i++) {
 		demand(same_blocks(&now[i], &expected[i]), row, n, error,
 		       "file%d has other holes", i + 1);
 		demand(!error || row->options & DIRTY ||
 		       same_times(&now[i], &pair->old[i]), row, n, error,
 		       "file%d has other times", i + 1);
 	}
-	drop_pictures(now);
+	drop_pictures(pair, now);
 }
 
 /* It does not: the transaction was aborted, or XFS has shut down. */
 static void check_aborted(const struct row *row, struct pair *pair,
 			  unsigned int n, int error)
 {
-	struct picture now[2];
+	struct picture now[MOST_FILES];
 
 	/* A staging file goes when it is closed: that may be what has failed. */
 	demand(error == ENOMEM || error == EIO || error == EROFS ||
@@ -447,7 +538,7 @@ static void check_aborted(const struct row *row, struct pair *pair,
 	take_pictures(pair, now);
 	demand(is_recovered(pair, now), row, n, error,
 	       "after the next mount the pair is %s", describe(pair, now));
-	drop_pictures(now);
+	drop_pictures(pair, now);
 }
 
 /* That a page could not be written is told once, to whoever asks first. */
@@ -455,7 +546,7 @@ static void take_write_errors(const struct row *row, const struct pair *pair)
 {
 	int i;
 
-	for (i = 0; i < 2 && row->options & (DIRTY | WRITES); i++)
+	for (i = 0; i < pair->count && row->options & (DIRTY | WRITES); i++)
 		fsync(pair->fd[i]);
 }
 
@@ -494,7 +585,7 @@ static void find_new(const struct row *row, struct pair *pair)
 	make_pair(row, pair);
 	assert_int_equal(call_with_failure(row, pair, 0, &failed), 0);
 	take_pictures(pair, pair->new);
-	assert_int_equal(is_pair(pair->old, pair->new),
+	assert_int_equal(is_pair(pair, pair->old, pair->new),
 			 !!(row->options & CHANGES_NONE));
 	assert_true(takes_a_write());
 }
@@ -503,37 +594,48 @@ static void find_new(const struct row *row, struct pair *pair)
 static bool can_go_back(const struct row *row, const struct pair *pair,
 			const struct picture *now)
 {
-	return row->call == EXCHANGE && is_pair(now, pair->new) &&
+	return (row->call == EXCHANGE || row->call == VECTOR) && is_pair(pair, now, pair->new) &&
 	       !(row->options & (DIRTY | COMPRESSED | CHANGES_NONE | ONCE));
 }
 
 static void go_back(const struct row *row, struct pair *pair)
 {
 	struct arguments arguments;
-	struct picture old[2] = { pair->old[0], pair->old[1] };
+	struct picture old[MOST_FILES];
 
+	memcpy(old, pair->old, sizeof(old));
 	prepare(row, pair, &arguments);
 	assert_int_equal(make_call(row->call, &arguments), 0);
 	take_pictures(pair, pair->old);
-	assert_true(is_pair(pair->old, old));
-	drop_pictures(old);
+	assert_true(is_pair(pair, pair->old, old));
+	drop_pictures(pair, old);
+}
+
+static bool have_same_times(const struct pair *pair, const struct picture *a,
+			    const struct picture *b)
+{
+	int i;
+
+	for (i = 0; i < pair->count; i++)
+		if (!same_times(&a[i], &b[i]))
+			return false;
+	return true;
 }
 
 /* Old files again: nothing is done where they are. */
 static void restore_pair(const struct row *row, struct pair *pair)
 {
-	struct picture now[2];
+	struct picture now[MOST_FILES];
 
 	take_pictures(pair, now);
 	if (can_go_back(row, pair, now)) {
 		go_back(row, pair);
-	} else if (row->options & DIRTY || !is_pair(now, pair->old) ||
-		   !same_times(&now[0], &pair->old[0]) ||
-		   !same_times(&now[1], &pair->old[1])) {
+	} else if (row->options & DIRTY || !is_pair(pair, now, pair->old) ||
+		   !have_same_times(pair, now, pair->old)) {
 		drop_pair(row, pair);
 		make_pair(row, pair);
 	}
-	drop_pictures(now);
+	drop_pictures(pair, now);
 }
 
 static void fail_each(const struct row *row, struct pair *pair,
@@ -568,7 +670,7 @@ static void test_row(void **state)
 	/* Else nothing was tried. */
 	assert_true(tally.failed > 0 || row->options & FRUGAL);
 	drop_pair(row, &pair);
-	drop_pictures(pair.new);
+	drop_pictures(&pair, pair.new);
 	close(probe);
 	broken = false;
 }

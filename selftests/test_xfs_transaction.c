@@ -63,19 +63,29 @@ static struct use parse(const char *trace)
 	return use;
 }
 
-static struct use exchange_traced(const struct exchrange_range *range)
+static void begin_tracing(void)
+{
+	assert_int_equal(run("echo >" TRACING "/trace && echo 1 >" TRACING
+			     "/events/exchrange/enable"), 0);
+}
+
+static struct use end_tracing(void)
 {
 	struct outcome outcome;
 	struct use use;
 
-	assert_int_equal(run("echo >" TRACING "/trace && echo 1 >" TRACING
-			     "/events/exchrange/enable"), 0);
-	assert_int_equal(device_exchange(range), 0);
 	assert_int_equal(run("echo 0 >" TRACING "/events/exchrange/enable"), 0);
 	outcome = run_and_keep("cat " TRACING "/trace");
 	use = parse(outcome.out);
 	drop_outcome(&outcome);
 	return use;
+}
+
+static struct use exchange_traced(const struct exchrange_range *range)
+{
+	begin_tracing();
+	assert_int_equal(device_exchange(range), 0);
+	return end_tracing();
 }
 
 #define MOST_OF_A_TOOTH	4
@@ -309,6 +319,182 @@ static void test_row(void **state)
 	close(range.file2_fd);
 	/* And xfs_repair -n finds nothing. */
 	leave_scratch();
+}
+
+/* --- vectors ------------------------------------------------------------------------- */
+
+#define MOST_PAIRS	2000u
+#define MOST_FILES	8u
+
+struct list {
+	struct exchrange_pair	pairs[MOST_PAIRS];
+	uint32_t		count;
+	int			fd[MOST_FILES];
+	unsigned int		files;
+};
+
+static void make_listed(struct list *list, const struct file_spec *specs, unsigned int files)
+{
+	char name[16];
+	unsigned int i;
+
+	list->files = files;
+	list->count = 0;
+	for (i = 0; i < files; i++) {
+		snprintf(name, sizeof(name), "listed%u", i);
+		list->fd[i] = make_file(name, specs[i], i + 1);
+	}
+}
+
+/* Reused slots, and pages all over a file, in the order of the slots. */
+static void make_slots(struct list *list, unsigned int slots, enum shape shape)
+{
+	const struct file_spec specs[] = {
+		{ SHAPE_PLAIN, slots * BLOCK }, { shape, 1000 * BLOCK },
+	};
+	unsigned int i;
+
+	make_listed(list, specs, COUNT(specs));
+	for (i = 0; i < slots; i++)
+		list->pairs[list->count++] =
+			block_pair(list->fd[0], i, list->fd[1], i * 617 % 1000);
+}
+
+static void sixteen_slots(struct list *list)
+{
+	make_slots(list, 16, SHAPE_PLAIN);
+}
+
+static void slots_in_an_extent(struct list *list)
+{
+	make_slots(list, 400, SHAPE_PLAIN);
+}
+
+static void slots_in_many_extents(struct list *list)
+{
+	make_slots(list, 400, SHAPE_SCATTERED);
+}
+
+/* Each record becomes as many as it has blocks, and they join again. */
+static void backwards(struct list *list)
+{
+	const struct file_spec specs[] = {
+		{ SHAPE_PLAIN, 1000 * BLOCK }, { SHAPE_PLAIN, 1000 * BLOCK },
+	};
+	unsigned int i;
+
+	make_listed(list, specs, COUNT(specs));
+	for (i = 0; i < 1000; i++)
+		list->pairs[list->count++] =
+			block_pair(list->fd[0], i, list->fd[1], 999 - i);
+}
+
+/* Any block with any other one, of all files, a file with itself too. */
+static void at_random(struct list *list)
+{
+	static const struct file_spec specs[MOST_FILES] = {
+		{ SHAPE_PLAIN, 300 * BLOCK }, { SHAPE_HOLES, 300 * BLOCK },
+		{ SHAPE_SCATTERED, 300 * BLOCK }, { SHAPE_PREALLOCATED, 300 * BLOCK },
+		{ SHAPE_PLAIN, 300 * BLOCK }, { SHAPE_SCATTERED, 300 * BLOCK },
+		{ SHAPE_PLAIN, 300 * BLOCK }, { SHAPE_HOLES, 300 * BLOCK },
+	};
+	unsigned int place[300 * MOST_FILES], i, j, other;
+
+	make_listed(list, specs, MOST_FILES);
+	for (i = 0; i < COUNT(place); i++)
+		place[i] = i;
+	for (i = COUNT(place) - 1; i > 0; i--) {
+		j = random() % (i + 1);
+		other = place[i];
+		place[i] = place[j];
+		place[j] = other;
+	}
+	for (i = 0; i + 1 < COUNT(place); i += 2)
+		list->pairs[list->count++] =
+			block_pair(list->fd[place[i] / 300], place[i] % 300,
+				   list->fd[place[i + 1] / 300], place[i + 1] % 300);
+}
+
+static int listed(const struct list *list, int fd)
+{
+	int i = 0;
+
+	while (list->fd[i] != fd)
+		i++;
+	return i;
+}
+
+static void assert_model(const struct list *list, const struct picture *model)
+{
+	unsigned int i;
+
+	assert_int_equal(run("sync && echo 3 >/proc/sys/vm/drop_caches"), 0);
+	for (i = 0; i < list->files; i++) {
+		struct picture now = take_picture(list->fd[i]);
+
+		if (!same_bytes(&now, &model[i]) || !same_blocks(&now, &model[i]))
+			fail_msg("file %u is not what the model says", i);
+		drop_picture(&now);
+	}
+}
+
+/* The second time the pieces are records of their own; and files are as they were. */
+static void try_list(const char *name, void (*make)(struct list *list))
+{
+	struct list *list = calloc(1, sizeof(*list));
+	struct picture model[MOST_FILES];
+	unsigned int round, i;
+	struct use use;
+
+	assert_non_null(list);
+	enter_scratch(kind->mkfs, "defaults");
+	make(list);
+	for (i = 0; i < list->files; i++)
+		model[i] = take_picture(list->fd[i]);
+	for (round = 0; round < 3; round++) {
+		begin_tracing();
+		assert_int_equal(exchange_list(list->pairs, list->count, 0).error, 0);
+		use = end_tracing();
+		assert_inside(&use, name);
+		if (use.log_bytes > NEXT_STEP)
+			assert_true(use.log_bytes <= 8 * use.log_used);
+		for (i = 0; i < list->count; i++) {
+			const struct exchrange_pair *pair = &list->pairs[i];
+
+			model_exchange(&model[listed(list, pair->file1_fd)],
+				       &model[listed(list, pair->file2_fd)],
+				       pair->file1_offset, pair->file2_offset,
+				       pair->length, 0);
+		}
+		assert_model(list, model);
+	}
+	for (i = 0; i < list->files; i++) {
+		drop_picture(&model[i]);
+		close(list->fd[i]);
+	}
+	free(list);
+	/* And xfs_repair -n finds nothing. */
+	leave_scratch();
+}
+
+static void test_vectors(void **state)
+{
+	static const struct {
+		const char	*name;
+		void		(*make)(struct list *list);
+	} forms[] = {
+		{ "a vector of 16 slots and pages of one extent", sixteen_slots },
+		{ "a vector of 400 slots and pages of one extent", slots_in_an_extent },
+		{ "a vector of 400 slots and pages of 1,000 extents", slots_in_many_extents },
+		{ "a vector of 1,000 blocks, backwards", backwards },
+		{ "a vector of 1,200 pairs in eight files at random", at_random },
+	};
+	unsigned int i;
+
+	(void)state;
+	srandom(11);
+	for (i = 0; i < COUNT(forms); i++)
+		try_list(forms[i].name, forms[i].make);
 }
 
 #define CHUNK	(16ull * 1024 * 1024)
@@ -1359,6 +1545,7 @@ static void test_a_hole_at_the_limit(void **state)
 int main(int argc, char **argv)
 {
 	static const struct CMUnitTest others[] = {
+		cmocka_unit_test(test_vectors),
 		cmocka_unit_test(test_space_in_one_ag),
 		cmocka_unit_test(test_no_ag_with_enough_space),
 		cmocka_unit_test(test_longer_reverse_mappings),

@@ -11,7 +11,8 @@
  *
  * Three things are done by turns: a new file is written and takes the place of the old
  * one, as an editor saves; half of the pages of a file are committed, as a database
- * does; and ranges of two files change places.
+ * does; and ranges of two files change places.  After each, scattered pages of a table and
+ * the page of its index are committed together, from slots that are overwritten each time.
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -26,7 +27,9 @@
 
 #define PAGES	64u
 #define PAIR	(50 * BLOCK)
-#define VERDICTS 5u	/* on each file system that has been worked on */
+#define STEP	5u	/* every so many pages of the table are committed */
+#define SLOTS	(PAGES / STEP + 2)	/* one for each of them, and the index's */
+#define VERDICTS 6u	/* on each file system that has been worked on */
 
 /* What number @k of the saved files holds: its number, then bytes of its own. */
 static uint64_t saved_size(unsigned int k)
@@ -86,19 +89,27 @@ static unsigned int saved_number(void)
 	return k;
 }
 
-/* All even pages are of one commit, the odd ones of the first. */
-static unsigned int database_number(void)
+/* All pages but those between @step and @step are of one commit, and these of the first. */
+static unsigned int pages_number(const char *name, unsigned int pages, unsigned int step)
 {
-	int fd = open_path(path_of("database"), O_RDONLY);
+	int fd = open_path(path_of(name), O_RDONLY);
 	struct picture picture = take_picture(fd);
 	unsigned int k = read_number(&picture, 0, BLOCK), i;
 
-	for (i = 1; i < PAGES && k; i++)
-		if (read_number(&picture, i * BLOCK, BLOCK) != (i % 2 ? 1 : k))
+	for (i = 1; i < pages && k; i++)
+		if (read_number(&picture, i * BLOCK, BLOCK) != (i % step ? 1 : k))
 			k = 0;
 	drop_picture(&picture);
 	close(fd);
 	return k;
+}
+
+/* 0 where the table and its index are of two commits, too. */
+static unsigned int table_number(void)
+{
+	unsigned int k = pages_number("table", PAGES, STEP);
+
+	return k == pages_number("index", 1, 1) ? k : 0;
 }
 
 static bool is_pair_whole(void)
@@ -136,11 +147,12 @@ static bool verdict(bool good, const char *promise)
 /* What a crash left, by its file system's own checker too. */
 static bool check(unsigned int durable, unsigned int *last)
 {
-	unsigned int saved = saved_number(), database = database_number();
+	unsigned int saved = saved_number(), database = pages_number("database", PAGES, 2);
+	unsigned int table = table_number();
 	bool good;
 
-	printf("# %s: exchange %u had been promised; the saved file has %u, the database %u\n",
-	       kind->name, durable, saved, database);
+	printf("# %s: exchange %u had been promised; the saved file has %u, the database %u, the table %u\n",
+	       kind->name, durable, saved, database, table);
 	/* They are done by turns: the other may be the one before. */
 	good = verdict(saved && saved + 1 >= durable, "the saved file is whole");
 	good &= verdict(database && database + 1 >= durable,
@@ -148,6 +160,8 @@ static bool check(unsigned int durable, unsigned int *last)
 	good &= verdict((saved > database ? saved : database) >= durable,
 			"what was promised is there");
 	good &= verdict(is_pair_whole(), "the pair is whole");
+	good &= verdict(table && table + 1 >= durable,
+			"the table and its index are of one commit");
 	*last = saved > database ? saved : database;
 	good &= verdict(!run("umount %s && %s %s && mount %s %s", mount_point,
 			     kind->check, kind->device, kind->device,
@@ -165,15 +179,25 @@ static int open_new(const char *name)
 	return fd;
 }
 
+static void write_pages(int fd, unsigned int pages, unsigned int k)
+{
+	unsigned int i;
+
+	for (i = 0; i < pages; i++)
+		write_filled(fd, i * BLOCK, BLOCK, k);
+}
+
 static void prepare(void)
 {
 	int saved = open_new("saved"), database = open_new("database");
 	int pair1 = open_new("pair1"), pair2 = open_new("pair2");
-	unsigned int i;
+	int table = open_new("table"), index = open_new("index"), slots = open_new("slots");
 
 	write_filled(saved, 0, saved_size(1), 1);
-	for (i = 0; i < PAGES; i++)
-		write_filled(database, i * BLOCK, BLOCK, 1);
+	write_pages(database, PAGES, 1);
+	write_pages(table, PAGES, 1);
+	write_pages(index, 1, 1);
+	write_pages(slots, SLOTS, 1);
 	write_filled(pair1, 0, PAIR, 1);
 	write_filled(pair2, 0, PAIR, 2);
 	close(open_new("new"));
@@ -184,6 +208,15 @@ static void prepare(void)
 	close(database);
 	close(pair1);
 	close(pair2);
+	close(table);
+	close(index);
+	close(slots);
+}
+
+static void tell_durable(unsigned int k)
+{
+	printf("durable %s %u\n", kind->name, k);
+	fflush(stdout);
 }
 
 static void exchange(struct exchrange_range range, bool durable, unsigned int k)
@@ -191,10 +224,28 @@ static void exchange(struct exchrange_range range, bool durable, unsigned int k)
 	if (durable)
 		range.flags |= EXCHRANGE_DSYNC;
 	assert_int_equal(device_exchange(&range), 0);
-	if (!durable)
-		return;
-	printf("durable %s %u\n", kind->name, k);
-	fflush(stdout);
+	if (durable)
+		tell_durable(k);
+}
+
+/* Descriptors of the slots, of the table and of its index. */
+struct database {
+	int	slots, table, index;
+};
+
+static void commit_table(const struct database *of, bool durable, unsigned int k)
+{
+	struct exchrange_pair pairs[SLOTS];
+	unsigned int slot = 0, page;
+
+	write_pages(of->slots, SLOTS, k);
+	for (page = 0; page < PAGES; page += STEP, slot++)
+		pairs[slot] = block_pair(of->slots, slot, of->table, page);
+	pairs[slot] = block_pair(of->slots, slot, of->index, 0);
+	assert_int_equal(exchange_list(pairs, slot + 1,
+				       durable ? EXCHRANGE_DSYNC : 0).error, 0);
+	if (durable)
+		tell_durable(k);
 }
 
 /* Exchange @k is of the saved file or of the database, and now and then of the pair. */
@@ -214,7 +265,14 @@ static void work(unsigned int k)
 		open_path(path_of("pair1"), O_RDWR), .length = PAIR,
 		.file2_fd = open_path(path_of("pair2"), O_RDWR),
 	};
+	const struct database table = {
+		.slots	= open_path(path_of("slots"), O_RDWR),
+		.table	= open_path(path_of("table"), O_RDWR),
+		.index	= open_path(path_of("index"), O_RDWR),
+	};
 
+	/* What the last guest may not have come to. */
+	commit_table(&table, false, k - 1);
 	for (;; k++) {
 		exchange(swap, false, k);
 		if (k % 2) {
@@ -230,6 +288,8 @@ static void work(unsigned int k)
 				write_filled(commit.file1_fd, i * BLOCK, BLOCK, k);
 			exchange(commit, k % 3 == 0, k);
 		}
+		/* After the other: what this promises it promises of both. */
+		commit_table(&table, k % 4 == 1, k);
 	}
 }
 
