@@ -21,7 +21,7 @@
 			 SYNC_UNRELATED | SYNC_ALL)
 
 /* Where others write a KiB, where they do. */
-#define OTHERS_WRITE	(399 * KIB)
+#define OTHERS_WRITE	(399 * KIB)	/* in both files */
 
 const struct workload workloads[] = {
 	{
@@ -228,7 +228,7 @@ const struct workload workloads[] = {
 	}, {
 		.name	= "a vector of pages of a file of one extent",
 		.word	= "slots-fresh",
-		.file1	= { SHAPE_PREALLOCATED, 256 * KIB },
+		.file1	= { SHAPE_PREALLOCATED, 500 * KIB },
 		.file2	= { SHAPE_PLAIN, 1000 * KIB },
 		.rounds	= 8,
 		.syncs	= ANY_SYNC,
