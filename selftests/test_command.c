@@ -129,6 +129,36 @@ static void test_swap_what_file1_wrote(void **state)
 	drop_files(&files);
 }
 
+/* c and d are other files, beside a and b. */
+#define MAKE_MORE	"cd %s && seq 3000 >c && seq 9 >d && cp c c.was && cp d d.was"
+
+static void test_swap_several_pairs(void **state)
+{
+	struct files files;
+
+	(void)state;
+	make_files(&files, small, large);
+	assert_int_equal(run(MAKE_MORE, mount_point), 0);
+	assert_silent("swap --dry-run a b c d");
+	assert_unchanged(&files.before[0], files.fd[0]);
+	assert_unchanged(&files.before[1], files.fd[1]);
+	assert_int_equal(run("cd %s && cmp c c.was && cmp d d.was", mount_point), 0);
+	assert_silent("swap --dsync a b c d");
+	assert_swapped(&files, 0, 0, 0, EXCHRANGE_TO_EOF);
+	assert_int_equal(run("cd %s && cmp c d.was && cmp d c.was", mount_point), 0);
+	drop_files(&files);
+}
+
+/* As many as there may be. */
+static void test_swap_32_pairs(void **state)
+{
+	(void)state;
+	assert_int_equal(run("cd %s && rm -rf many && mkdir many && cd many && for i in $(seq 64); do echo $i >$i; done"
+			     " && exchrange swap $(seq 64) && for i in $(seq 2 2 64); do"
+			     " test $(cat $i) = $((i - 1)) && test $(cat $((i - 1))) = $i || exit 1; done",
+			     mount_point), 0);
+}
+
 static void test_dry_run_changes_nothing(void **state)
 {
 	struct files files;
@@ -187,6 +217,10 @@ static const struct wrong wrongs[] = {
 	  "not a number" },
 	{ "swap --offset2 18446744073709551616 a b", 2, "--offset2 '1844",
 	  "not a number" },
+	{ "swap a b c d e", 2, "swap takes two files, not 5, or several pairs", "--help" },
+	{ "swap --offset1 4k a b c d", 2, "--offset1 goes with two files, not with 4", "--help" },
+	{ "swap a b c d --length 4k", 2, "--length goes with two files, not with 4", "--help" },
+	{ "swap $(seq 66)", 2, "swap takes 32 pairs of files at most, not 33", "--help" },
 	{ "query", 2, "query takes at least one file", "usage: exchrange query" },
 	{ "query --xml a", 2, "unknown option '--xml'", "--help" },
 
@@ -211,6 +245,24 @@ static const struct wrong wrongs[] = {
 	  "remount,rw" },
 	{ "swap /tmp/other /tmp/other2", 1, "there is no back end for tmpfs",
 	  "only for XFS and btrfs" },
+
+	/* Which of several pairs, and how */
+	{ "swap a b c missing", 1, "missing: no such file", "none of the 2 pairs was swapped" },
+	{ "swap a b c immutable", 1, "immutable: is immutable or append-only",
+	  "none of the 2 pairs was swapped" },
+	{ "swap a b c swapfile", 1, "swapfile: is a swap file", "none of the 2 pairs was swapped" },
+	{ "swap c d a running", 1, "running: is", "none of the 2 pairs was swapped" },
+	{ "swap a b c c", 1, "c and c are one file", "none of the 2 pairs was swapped" },
+	{ "swap a a b c", 1, "a and a are one file", "none of the 2 pairs was swapped" },
+	{ "swap a b c a", 1, "c and a: a is in an earlier pair too, as a",
+	  "none of the 2 pairs was swapped" },
+	{ "swap a b c d b ./c", 1, "b and ./c: b is in an earlier pair too, as b",
+	  "none of the 3 pairs was swapped" },
+	{ "swap a b c bound/d", 1, "not on the same mount", "none of the 2 pairs was swapped" },
+	{ "swap a b bound/c bound/d", 1, "not on the same mount", "bound/c" },
+	{ "swap a b /tmp/other /tmp/other2", 1, "not on the same mount", "/tmp" },
+	{ "swap /tmp/other /tmp/other2 /tmp/other3 /tmp/other4", 1,
+	  "there is no back end for tmpfs", "none of the 2 pairs was swapped" },
 
 	/* Which range is wrong, and how */
 	{ "swap --offset1 2m a b", 1, "a: --offset1 2097152 is past its end",
@@ -248,7 +300,8 @@ static int make_surroundings(void **state)
 		   " && cp /bin/sleep running && { ./running 10000 >/dev/null 2>&1 & }"
 		   " ; cd %s && mkdir -p bound readonly && mount --bind . bound"
 		   " && mount --bind . readonly && mount -o remount,bind,ro readonly"
-		   " && head -c 9000 /dev/urandom >/tmp/other && cp /tmp/other /tmp/other2",
+		   " && head -c 9000 /dev/urandom >/tmp/other && for i in 2 3 4; do cp /tmp/other /tmp/other$i; done"
+		   " && cp /etc/passwd c && cp /etc/group d",
 		   mount_point, kind->name, mount_point);
 }
 
@@ -395,6 +448,45 @@ static void test_query_json(void **state)
 	drop_outcome(&outcome);
 }
 
+static void assert_result(const char *arguments, int status, const char *pair1,
+			  const char *pair2)
+{
+	struct outcome outcome = exchrange(arguments);
+	json_object *array = json_tokener_parse(outcome.out);
+
+	assert_int_equal(outcome.status, status);
+	assert_non_null(array);
+	assert_string_equal(member(json_object_array_get_idx(array, 0), "result"), pair1);
+	if (pair2) {
+		json_object *second = json_object_array_get_idx(array, 1);
+
+		assert_string_equal(member(second, "file1"), "c");
+		assert_string_equal(member(second, "result"), pair2);
+	}
+	json_object_put(array);
+	drop_outcome(&outcome);
+}
+
+static void test_swap_json(void **state)
+{
+	struct files files;
+
+	(void)state;
+	make_files(&files, small, large);
+	assert_int_equal(run(MAKE_MORE, mount_point), 0);
+	assert_result("swap --json --dry-run a b c d", 0, "would-swap", "would-swap");
+	assert_result("swap --json a b c missing", 1, "not-swapped", "refused");
+	assert_result("swap --json a b c immutable", 1, "not-swapped", "refused");
+	assert_result("swap --json a b c swapfile", 1, "not-swapped", "refused");
+	assert_result("swap --json a swapfile c d", 1, "refused", "not-swapped");
+	assert_result("swap --json a a", 1, "refused", NULL);
+	assert_unchanged(&files.before[0], files.fd[0]);
+	assert_result("swap --json a b c d", 0, "swapped", "swapped");
+	assert_swapped(&files, 0, 0, 0, EXCHRANGE_TO_EOF);
+	assert_result("swap --json a b", 0, "swapped", NULL);
+	drop_files(&files);
+}
+
 static void test_help_and_version(void **state)
 {
 	struct outcome help = exchrange("--help");
@@ -453,6 +545,9 @@ static void test_without_the_module(void **state)
 		assert_complains("swap a b", 1, "/dev/exchrange is not there",
 				 "modprobe exchrange");
 	}
+	/* And so do several pairs. */
+	assert_complains("swap a b c d", 1, "a: cannot be swapped together with others without the module",
+			 "none of the 2 pairs was swapped");
 	other = open("/root/other", O_RDWR | O_CREAT, 0600);
 	assert_true(other >= 0);
 	close(other);
@@ -474,6 +569,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_swap_ranges_with_units),
 		cmocka_unit_test(test_swap_tails),
 		cmocka_unit_test(test_swap_what_file1_wrote),
+		cmocka_unit_test(test_swap_several_pairs),
+		cmocka_unit_test(test_swap_32_pairs),
+		cmocka_unit_test(test_swap_json),
 		cmocka_unit_test(test_dry_run_changes_nothing),
 		cmocka_unit_test(test_symbolic_links_are_followed),
 		cmocka_unit_test(test_dashed_names_after_two_dashes),

@@ -58,9 +58,10 @@ static struct exchrange_update *begin(int i, unsigned int flags)
 	struct exchrange_update *update;
 
 	update = exchrange_update_begin(device, name_of(i), &options);
-	if (!update)
+	if (update)
+		fill(update, i);
+	else
 		fail_msg("begin %d: %s", i, strerror(errno));
-	fill(update, i);
 	return update;
 }
 

@@ -16,14 +16,85 @@ static void test_save_config(void **state)
 	assert_int_equal(run("! " EXAMPLES "save_config /dev/null 80 2>/dev/null"), 0);
 }
 
+/* A file of random pages, and a model, in which page() does what a commit does. */
+#define PAGES	"head -c 400000 /dev/urandom >pages && cp pages model && sync pages" \
+		" && page() { { printf '%%s' \"$2\"; head -c $((4096 - ${#2})) /dev/zero; }" \
+		" | dd of=model bs=4096 seek=$1 conv=notrunc status=none; } && "
+
 static void test_commit_pages(void **state)
 {
 	(void)state;
-	assert_int_equal(run("cd %s && head -c 400000 /dev/urandom >pages && cp pages model"
-			     " && for page in 3 50 96; do { printf 'a page'; head -c 4090 /dev/zero; }"
-			     " | dd of=model bs=4096 seek=$page conv=notrunc status=none; done"
-			     " && " EXAMPLES "commit_pages pages 'a page' 3 50 96 && cmp pages model"
-			     " && ! " EXAMPLES "commit_pages pages other 3 97 2>/dev/null && cmp pages model",
+	/* One page twice in a commit, one in two commits, and one that is in none. */
+	assert_int_equal(run("cd %s && " PAGES
+			     "printf '%%s\n' '3 one' '50 two' '96 three' '3 four' '' '50 five' '0 six' '' '7 lost'"
+			     " | " EXAMPLES "commit_pages pages >said && printf 'committed 3\ncommitted 2\n' | cmp - said"
+			     " && page 3 four && page 50 five && page 96 three && page 0 six && cmp pages model",
+			     mount_point), 0);
+	/* As many as there are slots, again and again; nothing of a commit that fails. */
+	assert_int_equal(run("cd %s && head -c 1052672 /dev/zero >many"
+			     " && for turn in 1 2 3; do for page in $(seq 0 255); do echo $page turn $turn; done; echo; done"
+			     " | " EXAMPLES "commit_pages many >said && test $(grep -cx 'committed 256' said) = 3"
+			     " && test $(tr '\\0' '\n' <many | grep -cx 'turn 3') = 256"
+			     " && ! { seq -f '%%g more' 0 256; echo; } | " EXAMPLES "commit_pages many 2>/dev/null"
+			     " && ! tr '\\0' '\n' <many | grep -qx more", mount_point), 0);
+	assert_int_equal(run("cd %s && cp pages model && ! printf '%%s\n' '3 other' '97 none' '' | " EXAMPLES "commit_pages pages 2>/dev/null"
+			     " && ! echo word | " EXAMPLES "commit_pages pages 2>/dev/null"
+			     " && ! " EXAMPLES "commit_pages /dev/null 2>/dev/null </dev/null && cmp pages model",
+			     mount_point), 0);
+}
+
+/* Its blocks and those of the slots change places, and no other takes part. */
+static void test_commit_pages_allocates_nothing(void **state)
+{
+	(void)state;
+	if (is_btrfs())
+		skip();
+	assert_int_equal(run("cd %s && " PAGES "places() { filefrag -v pages | grep -v '^File size'; }; before=$(places)"
+			     " && { printf '%%s\n' '3 one' '50 two' '96 three' ''; } | " EXAMPLES "commit_pages pages >/dev/null"
+			     " && test \"$(places)\" != \"$before\" && before=$(places)"
+			     " && for turn in 1 2; do printf '%%s\n' '3 one' '50 two' '96 three' ''; done | " EXAMPLES "commit_pages pages >/dev/null"
+			     " && test \"$(places)\" = \"$before\"", mount_point), 0);
+}
+
+/* The file system on the other disk has the same name as its original. */
+#define FORGET	"{ ! btrfs device scan --forget 2>/dev/null || true; }"
+
+/*
+ * What the disk holds when a commit was said to be there is the file as it was then, without
+ * the pages that are in slots only.
+ */
+static void test_commit_pages_survive_a_crash(void **state)
+{
+	int copied, survived;
+
+	(void)state;
+	enter_scratch(kind->mkfs_small, "");
+	copied = run("cd %s && " PAGES "rm -f /tmp/commands && mkfifo /tmp/commands && >/tmp/said"
+		     " && { " EXAMPLES "commit_pages pages </tmp/commands >/tmp/said & } && exec 3>/tmp/commands"
+		     " && until_said() { i=0; until [ $(grep -c committed /tmp/said) = $1 ]; do"
+		     " sleep 0.05; i=$((i + 1)); [ $i -lt 2000 ] || return 1; done; }"
+		     " && printf '%%s\n' '3 one' '50 two' '96 three' '' >&3 && until_said 1"
+		     " && printf '%%s\n' '3 four' '70 five' '' '50 lost' >&3 && until_said 2"
+		     " && dd if=$SCRATCH_DEV1 of=$SCRATCH_DEV2 bs=1M count=300 iflag=direct oflag=direct status=none"
+		     " && exec 3>&- && wait && page 3 four && page 50 two && page 70 five && page 96 three && cp model /tmp/model",
+		     mount_point);
+	unmount_scratch();
+	survived = run(FORGET " && mount $SCRATCH_DEV2 " SCRATCH " && { cmp " SCRATCH "/pages /tmp/model; ret=$?; umount " SCRATCH
+		       "; " FORGET "; wipefs -qa $SCRATCH_DEV2; exit $ret; }");
+	check_scratch();
+	leave_scratch();
+	assert_int_equal(copied, 0);
+	assert_int_equal(survived, 0);
+}
+
+static void test_save_pair(void **state)
+{
+	(void)state;
+	assert_int_equal(run("cd %s && rm -f site.* link && echo old >site.crt && echo old >site.key && chmod 600 site.key && ln site.key link"
+			     " && { printf -- '-----BEGIN %%s-----\nAAAA\n-----END %%s-----\n' CERTIFICATE CERTIFICATE 'PRIVATE KEY' 'PRIVATE KEY'; } >pem"
+			     " && " EXAMPLES "save_pair site.crt site.key <pem && cat site.crt link | cmp - pem && test $(stat -c %%a site.key) = 600"
+			     " && cp site.crt crt && ! head -n 3 pem | " EXAMPLES "save_pair site.crt site.key 2>/dev/null"
+			     " && ! " EXAMPLES "save_pair site.crt missing <pem 2>/dev/null && cmp site.crt crt && cat site.crt link | cmp - pem",
 			     mount_point), 0);
 }
 
@@ -65,6 +136,9 @@ int main(int argc, char **argv)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_save_config),
 		cmocka_unit_test(test_commit_pages),
+		cmocka_unit_test(test_commit_pages_allocates_nothing),
+		cmocka_unit_test(test_commit_pages_survive_a_crash),
+		cmocka_unit_test(test_save_pair),
 		cmocka_unit_test(test_read_whole),
 		cmocka_unit_test(test_mapped_config),
 	};

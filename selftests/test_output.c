@@ -165,6 +165,7 @@ static void test_a_message_is_a_line(void **state)
 	static const char * const failing[] = {
 		"write", "edit", "start-commit", "watch", "query", "swap f", "frobnicate",
 		"swap --length", "write --if-unchanged-since", "write f", "commit x f",
+		"swap f f", "swap f f f", "apply", "apply f", "apply .",
 	};
 	char path[300];
 	size_t i;
@@ -209,6 +210,57 @@ static void test_a_line_of_query_and_of_watch(void **state)
 	assert_ptr_equal(strchr(outcome.out, '\n'), outcome.out + strlen(outcome.out) - 1);
 	assert_null(strstr(outcome.out, "\n2026"));
 	assert_non_null(strstr(outcome.out, "\\\\n: exchange 1\n"));
+	drop_outcome(&outcome);
+}
+
+/* In two directories, with other contents. */
+static void make_both(const char *bytes)
+{
+	setenv("NAME", bytes, 1);
+	check("mkdir -p from to && echo new >from/\"$NAME\" && echo old >to/\"$NAME\"");
+	unsetenv("NAME");
+}
+
+static void test_what_apply_prints(void **state)
+{
+	struct outcome outcome;
+	json_object *array;
+
+	(void)state;
+	make_both(hostile.bytes);
+	outcome = exchrange("apply from to #", "");
+	assert_harmless(outcome.out);
+	assert_ptr_equal(strstr(outcome.out, "x: exchange 1\\n2026-01-01"), outcome.out);
+	assert_non_null(strstr(outcome.out, "\\\\n\n1 file changed, 0 were equal\n"));
+	drop_outcome(&outcome);
+
+	check("rm -r from to");
+	make_both(names[2].bytes);
+	outcome = exchrange("apply --json from to #", "");
+	assert_harmless(outcome.out);
+	array = parse(outcome.out);
+	assert_file(json_object_array_get_idx(array, 0), &names[2]);
+	json_object_put(array);
+	drop_outcome(&outcome);
+}
+
+static void test_json_of_swap(void **state)
+{
+	const struct name *name = &names[2];
+	struct outcome outcome;
+	json_object *array, *pair;
+
+	(void)state;
+	make_named(name->bytes);
+	outcome = exchrange("swap --json f", name->bytes);
+	assert_int_equal(outcome.status, 0);
+	array = parse(outcome.out);
+	pair = json_object_array_get_idx(array, 0);
+	assert_string_equal(member(pair, "file1"), "f");
+	assert_null(member(pair, "file1_base64"));
+	assert_string_equal(member(pair, "file2"), name->text);
+	assert_string_equal(member(pair, "file2_base64"), name->base64);
+	json_object_put(array);
 	drop_outcome(&outcome);
 }
 
@@ -260,6 +312,8 @@ int main(int argc, char **argv)
 		TEST(test_json_of_watch),
 		TEST(test_a_message_is_a_line),
 		TEST(test_a_line_of_query_and_of_watch),
+		TEST(test_what_apply_prints),
+		TEST(test_json_of_swap),
 		TEST(test_times),
 		TEST(test_a_pipe_that_does_not_block),
 		TEST(test_input_that_does_not_block),

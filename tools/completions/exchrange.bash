@@ -51,7 +51,11 @@ _exchrange()
 	*)
 		case $current in
 		-*) _exchrange_words "$(_exchrange_listed "${COMP_WORDS[1]}")" "$current" ;;
-		*) _exchrange_files -f "$current" ;;
+		*) if [ "${COMP_WORDS[1]}" = apply ]; then
+				_exchrange_files -d "$current"
+			else
+				_exchrange_files -f "$current"
+			fi ;;
 		esac
 		;;
 	esac

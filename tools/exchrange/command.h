@@ -41,9 +41,11 @@ void json_open(struct json *json, const char *name, char bracket);
 void json_close(struct json *json, char bracket);
 void json_string(struct json *json, const char *name, const char *text);
 void json_number(struct json *json, const char *name, uint64_t number);
+void json_name(struct json *json, const char *name, const char *path);
 void json_file(struct json *json, const char *path);
 
 /* cmd_*.c: argv[0] is the subcommand's name; the exit status is returned. */
+int cmd_apply(int argc, char **argv);
 int cmd_commit(int argc, char **argv);
 int cmd_edit(int argc, char **argv);
 int cmd_query(int argc, char **argv);
@@ -68,6 +70,7 @@ void format_token(const struct exchrange_sample *sample, char token[TOKEN_SIZE])
 int parse_token(const char *token, struct exchrange_sample *sample);
 
 /* stream.c */
+void show_files(const char *what, size_t count, size_t total);
 int copy_stream(int from, int to, bool *reading);
 int same_contents(int fd1, int fd2);
 
@@ -101,6 +104,9 @@ void explain_planted(const char *path);
 void explain_rename(const char *path, int error);
 void explain_update(const struct target *target, int error);
 void explain_swap(const struct swap *swap, int error);
+void explain_swaps(const struct swap *swaps, int count, int refused, int error);
+void explain_no_swaps(int count);
+void explain_no_vector(const char *path, const char *done, int device_error, int error);
 void explain_no_backend(const char *path, int fd, uint32_t reason,
 			int device_error);
 void explain_watch(const char *path, int fd, int device, int device_error,

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What an errno of a swap means: which of the two files, and what is wrong with it. */
+/*
+ * What an errno of a swap means: which of the two files, or of several pairs, and what is
+ * wrong with it.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -8,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "explain.h"
+#include "place.h"
 
 /* True, and said, where one of the two files has no back end for this swap. */
 static bool explain_backends(const struct swap *swap)
@@ -133,16 +137,22 @@ static void explain_ranges(const struct swap *swap)
 		 swap->path1, swap->path2);
 }
 
-static void explain_mounts(const struct swap *swap)
+static void explain_two_mounts(const char *path1, int fd1, const char *path2, int fd2)
 {
-	struct whereabouts place1 = find_whereabouts(swap->range.file1_fd);
-	struct whereabouts place2 = find_whereabouts(swap->range.file2_fd);
+	struct whereabouts place1 = find_whereabouts(fd1);
+	struct whereabouts place2 = find_whereabouts(fd2);
 
 	complain("%s (on %s) and %s (on %s) are not on the same mount; copy one of them next to the other first",
-		 swap->path1, place1.target ? place1.target : "one mount",
-		 swap->path2, place2.target ? place2.target : "another");
+		 path1, place1.target ? place1.target : "one mount",
+		 path2, place2.target ? place2.target : "another");
 	drop_whereabouts(&place1);
 	drop_whereabouts(&place2);
+}
+
+static void explain_mounts(const struct swap *swap)
+{
+	explain_two_mounts(swap->path1, swap->range.file1_fd, swap->path2,
+			   swap->range.file2_fd);
 }
 
 /* An O_DIRECT read into a mapping has not ended; or file2 has changed. */
@@ -209,3 +219,104 @@ void explain_swap(const struct swap *swap, int error)
 	}
 }
 
+/* --- several pairs --------------------------------------------------------------- */
+
+/* What takes the module, and one that knows vectors. */
+void explain_no_vector(const char *path, const char *done, int device_error, int error)
+{
+	if (device_error)
+		explain_no_device(path, done, device_error);
+	else if (error == ENOTTY)
+		complain("%s: cannot be %s, for which the module that is loaded is too old; 'modprobe -r exchrange' and 'modprobe exchrange' load the one that is installed",
+			 path, done);
+	else
+		complain("%s: cannot be %s, only alone: the module was built without its own way for this file system ('dmesg | grep exchrange' may say why)",
+			 path, done);
+}
+
+/* True, and said, where a file of @swap is in an earlier pair too. */
+static bool explain_double(const struct swap *swaps, const struct swap *swap)
+{
+	const char *paths[] = { swap->path1, swap->path2 };
+	int fds[] = { swap->range.file1_fd, swap->range.file2_fd };
+	const struct swap *other;
+	int i;
+
+	for (other = swaps; other < swap; other++)
+		for (i = 0; i < 2; i++) {
+			bool first = exchrange_is_same(fds[i], other->range.file1_fd);
+
+			if (!first && !exchrange_is_same(fds[i], other->range.file2_fd))
+				continue;
+			complain("%s and %s: %s is in an earlier pair too, as %s; a file can be in one pair only",
+				 swap->path1, swap->path2, paths[i],
+				 first ? other->path1 : other->path2);
+			return true;
+		}
+	return false;
+}
+
+/* The files of each pair may be on one mount, and the pairs not. */
+static void explain_mounts_of_pairs(const struct swap *swaps, const struct swap *swap)
+{
+	if (exchrange_mount_of(swap->range.file1_fd) ==
+	    exchrange_mount_of(swap->range.file2_fd))
+		explain_two_mounts(swaps->path2, swaps->range.file2_fd, swap->path1,
+				   swap->range.file1_fd);
+	else
+		explain_mounts(swap);
+}
+
+/* What is not about one pair. */
+static void explain_all(const struct swap *swaps, int error)
+{
+	switch (error) {
+	case EDQUOT:
+		complain("%s: the swaps would exceed the quota of the owner of one of the files; free some space or raise the limit",
+			 swaps->path1);
+		break;
+	case E2BIG:
+		complain("%s: the files have more extents in all than one transaction can hold; swap fewer pairs at once, or defragment them",
+			 swaps->path1);
+		break;
+	case EIO:
+		complain("%s: I/O error; look at all files before you try again, for the swaps may have been finished after all",
+			 swaps->path1);
+		break;
+	default:
+		explain_swap(swaps, error);
+	}
+}
+
+static void explain_support(const struct swap *swaps, int count, int error)
+{
+	int i;
+
+	for (i = 0; swaps->device >= 0 && error == EOPNOTSUPP && i < count; i++)
+		if (explain_backends(&swaps[i]))
+			return;
+	explain_no_vector(swaps->path1, "swapped together with others",
+			  swaps->device_error, error);
+}
+
+void explain_no_swaps(int count)
+{
+	complain("none of the %d pairs was swapped", count);
+}
+
+/* Of @count swaps at once number @refused was refused, or all together where that is -1. */
+void explain_swaps(const struct swap *swaps, int count, int refused, int error)
+{
+	const struct swap *swap = &swaps[refused < 0 ? 0 : refused];
+
+	if (error == EOPNOTSUPP || error == ENOTTY)
+		explain_support(swaps, count, error);
+	else if (error == EXDEV)
+		explain_mounts_of_pairs(swaps, swap);
+	else if (refused < 0)
+		explain_all(swaps, error);
+	else if (error != EINVAL || !explain_double(swaps, swap))
+		explain_swap(swap, error);
+	if (error != EIO)
+		explain_no_swaps(count);
+}

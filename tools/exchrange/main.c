@@ -16,8 +16,9 @@ static const struct subcommand {
 	const char *summary;
 	int (*run)(int argc, char **argv);
 } subcommands[] = {
-	{ "swap", "swap two files, or a range of them, atomically", cmd_swap },
+	{ "swap", "swap two files, a range of them, or several pairs, atomically", cmd_swap },
 	{ "write", "make standard input, or another file, a file's contents", cmd_write },
+	{ "apply", "give the files of a directory the contents of another's, at once", cmd_apply },
 	{ "edit", "edit files, and commit what was not changed meanwhile", cmd_edit },
 	{ "start-commit", "print a token of a file as it is now", cmd_start_commit },
 	{ "commit", "swap two files if one has not changed since a token", cmd_commit },

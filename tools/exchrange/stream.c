@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Bytes from one descriptor to another, and how far that is on a terminal; two files compared. */
+/* Bytes from one descriptor to another, two files compared; how far that is, on a terminal. */
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -63,6 +63,31 @@ static void end_progress(const struct progress *progress)
 	if (!progress->printed)
 		return;
 	fputs("\r\033[K", stderr);
+	fflush(stderr);
+}
+
+/*
+ * On a terminal, where it takes longer: "staged 3 of 7 files", or without @total "compared
+ * 300 files".  @what is NULL when it is over.
+ */
+void show_files(const char *what, size_t count, size_t total)
+{
+	static struct progress progress;
+
+	if (!what) {
+		end_progress(&progress);
+		progress.next = 0;
+		progress.printed = false;
+		return;
+	}
+	if (!progress.next)
+		progress = start_progress(-1);
+	if (!progress.shown || now() < progress.next)
+		return;
+	progress.next = now() + 0.2;
+	progress.printed = true;
+	fprintf(stderr, total ? "\r\033[K%s %zu of %zu files" : "\r\033[K%s %zu files",
+		what, count, total);
 	fflush(stderr);
 }
 

@@ -273,14 +273,19 @@ static void print_base64(const unsigned char *bytes, size_t size)
 	}
 }
 
-/* A name of bytes that are no text has them in a member of their own. */
-void json_file(struct json *json, const char *path)
+/* A name of bytes that are no text has them in a member of their own, @name and "_base64". */
+void json_name(struct json *json, const char *name, const char *path)
 {
-	json_string(json, "file", path);
+	json_string(json, name, path);
 	if (is_utf8(path))
 		return;
-	begin_member(json, "file_base64");
-	fputc('"', stdout);
+	begin_member(json, NULL);
+	printf("\"%s_base64\": \"", name);
 	print_base64((const unsigned char *)path, strlen(path));
 	fputc('"', stdout);
+}
+
+void json_file(struct json *json, const char *path)
+{
+	json_name(json, "file", path);
 }

@@ -754,7 +754,7 @@ static int commit_many(struct exchrange_update *const *updates, unsigned int cou
 int exchrange_update_commit_all(struct exchrange_update *const *updates,
 				unsigned int count, __u64 flags, __u32 *refused)
 {
-	__u32 nobody;
+	__u32 nobody = EXCHRANGE_REFUSED_NONE;
 
 	refused = refused ? refused : &nobody;
 	*refused = EXCHRANGE_REFUSED_NONE;
