@@ -327,6 +327,16 @@ const struct workload workloads[] = {
 		.unnamed = true,
 		.links	= true,
 	}, {
+		.name	= "a staging file for a file that a rename has just put there",
+		.word	= "staged-replaced",
+		.file1	= { SHAPE_PLAIN, 20 * KIB + 5 },
+		.file2	= { SHAPE_PLAIN, 50 * KIB },
+		.range	= { .flags = EXCHRANGE_TO_EOF },
+		.rounds	= 10,
+		.syncs	= STAGED_SYNC,
+		.unnamed = true,
+		.replaced = true,
+	}, {
 		.name	= "a staging file, while others sync what has a name",
 		.word	= "staged-syncers",
 		.file1	= { SHAPE_PLAIN, 10 * KIB },
@@ -945,6 +955,21 @@ static void take_names(void)
 	assert_int_equal(unlink(path_of("renamed")), 0);
 }
 
+/* A new inode with the same contents, in the place of file2 and behind its descriptor. */
+static void replace_file2(const struct files *files)
+{
+	struct picture contents = take_picture(files->file2);
+	int fd = open(path_of("replacement"), O_RDWR | O_CREAT | O_TRUNC, 0644);
+
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, contents.bytes, contents.size, 0), contents.size);
+	assert_int_equal(fsync(fd), 0);
+	assert_int_equal(rename(path_of("replacement"), path_of("file2")), 0);
+	assert_int_equal(dup2(fd, files->file2), files->file2);
+	close(fd);
+	drop_picture(&contents);
+}
+
 /* What tells later that all that was written before exchange @number is there. */
 static void write_beside(const struct files *files, size_t number)
 {
@@ -1044,6 +1069,8 @@ static void work(const struct workload *workload, const struct files *files,
 		mark("begun-%zu", i);
 		if (workload->rewrites)
 			rewrite(workload, files->file1, rewrite_seed(i));
+		if (workload->replaced)
+			replace_file2(files);
 		if (workload->beside)
 			write_beside(files, i);
 		/* The hole goes to and fro. */

@@ -44,6 +44,7 @@ struct workload {
 	bool			unnamed;	/* file1 never has a name, nor those of more pairs */
 	bool			links;		/* file2 gets a second name after it */
 	bool			beside;		/* a page of file2 that stays is written before it */
+	bool			replaced;	/* file2 is a new file before it, by a rename */
 	bool			compressed;	/* where the file system can */
 	bool			syncers;	/* others sync file2 and its directory all the time */
 	bool			tears;		/* not ours: three clones, or a file made by hand */
