@@ -382,6 +382,38 @@ static void test_a_save_by_the_library(void **state)
 	assert_true(i < ATTEMPTS);
 }
 
+/* A file of that many MiB, each with the same blocks. */
+static int make_large(const char *name, unsigned int mib)
+{
+	static const struct file_spec one = { SHAPE_PLAIN, 1024 * 1024 };
+	int source = make_file("source", one, 1);
+	int fd = name ? make_file(name, none, 1) : open_unnamed(mount_point, O_EXCL);
+	unsigned int i;
+
+	for (i = 0; i < mib; i++) {
+		const struct file_clone_range range = {
+			.src_fd = source, .dest_offset = (uint64_t)i * one.size,
+		};
+
+		assert_int_equal(ioctl(fd, FICLONERANGE, &range), 0);
+	}
+	close(source);
+	return fd;
+}
+
+/* What an fsync would write in vain are the checksums. */
+static void test_a_large_file_commits(void **state)
+{
+	static const struct row whole = { .flags = EXCHRANGE_TO_EOF, .file1 = &none };
+	struct pair pair = { make_large(NULL, 300), make_large("file2", 2) };
+
+	(void)state;
+	assert_int_equal(syncfs(pair.file2), 0);
+	assert_true(commits_of(&whole, &pair, true) > 0);
+	close(pair.file1);
+	close(pair.file2);
+}
+
 /* Who has forbidden the log gets a commit. */
 static void test_notreelog(void **state)
 {
@@ -402,6 +434,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_several_files_are_logged_together),
 		cmocka_unit_test(test_several_files_that_nobody_waits_for_commit),
 		cmocka_unit_test(test_a_save_by_the_library),
+		cmocka_unit_test(test_a_large_file_commits),
 		cmocka_unit_test(test_notreelog),
 	};
 	const struct table table = {

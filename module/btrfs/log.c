@@ -28,12 +28,16 @@
  */
 #include <linux/dcache.h>
 #include <linux/fs.h>
+#include <linux/sizes.h>
 
 #include "../compat.h"
 #include "exchange.h"
 
 /* Extents of all ranges: more of them are written by a commit as cheaply. */
 #define MAX_LOGGED	4096
+
+/* Data whose checksums are logged with it, though they may be on the disk. */
+#define MAX_LOGGED_BYTES	SZ_256M
 
 /* --- may it be logged? ------------------------------------------------------------------ */
 
@@ -167,6 +171,24 @@ static bool keeps_bytes(const struct btrfs_pair *pair, int side)
 	return pair->new_size[side];
 }
 
+/* What the extents that @side gets have of data on the disk, in bytes. */
+static u64 count_bytes(const struct btrfs_pair *pair, int side)
+{
+	const struct extent_list *list = &pair->list[!side];
+	u64 bytes = 0;
+	u32 i;
+
+	for (i = 0; i < list->count; i++) {
+		const struct btrfs_file_extent_item *item = &list->extents[i].item;
+
+		/* Neither a hole nor an inline extent. */
+		if (item->disk_bytenr)
+			bytes += le64_to_cpu(item->compression ? item->disk_num_bytes :
+								 item->num_bytes);
+	}
+	return bytes;
+}
+
 static bool shrinks(const struct btrfs_pair *pair, int side)
 {
 	return pair->new_size[side] < i_size_read(btrfs_pair_inode(pair, side));
@@ -206,6 +228,7 @@ static u32 count_kept(const struct btrfs_exchange *exchange)
 static bool can_log_pairs(struct btrfs_exchange *exchange, bool *at_once)
 {
 	const struct btrfs_pair *pair;
+	u64 bytes = 0;
 	int side;
 
 	for (pair = btrfs_first_pair(exchange); pair; pair = btrfs_next_pair(exchange, pair)) {
@@ -214,8 +237,9 @@ static bool can_log_pairs(struct btrfs_exchange *exchange, bool *at_once)
 			return false;
 		if (shrinks(pair, side))
 			*at_once = true;
+		bytes += count_bytes(pair, side);
 	}
-	return true;
+	return bytes <= MAX_LOGGED_BYTES;
 }
 
 static enum btrfs_log_use choose(const struct btrfs_trans_handle *trans,

@@ -22,8 +22,8 @@
 
 #define STAGED_SYNC	(ANY_SYNC | SYNC_DIRECTORY)
 
-/* A block that no exchange with .beside moves. */
-#define BLOCK_BESIDE	3ull
+/* A block that is within the range of an exchange with .beside, and a hole in file1. */
+#define BLOCK_BESIDE	4ull
 
 /* Where others write a KiB, where they do. */
 #define OTHERS_WRITE	(399 * KIB)	/* in both files */
@@ -351,8 +351,7 @@ const struct workload workloads[] = {
 		.word	= "staged-beside",
 		.file1	= { SHAPE_HOLES, 400 * KIB },
 		.file2	= { SHAPE_SCATTERED, 400 * KIB },
-		.range	= { .file1_offset = 16 * KIB, .file2_offset = 16 * KIB,
-			    .length = 384 * KIB, .flags = EXCHRANGE_FILE1_WRITTEN },
+		.range	= { .length = 400 * KIB, .flags = EXCHRANGE_FILE1_WRITTEN },
 		.rounds	= 10,
 		.syncs	= SYNC_NOTHING | SYNC_FILE2 | SYNC_UNRELATED,
 		.unnamed = true,
