@@ -64,6 +64,16 @@ static inline void compat_vm_flags_mod(struct vm_area_struct *vma,
 #endif
 #endif
 
+/* Since 6.19 an inode's state is read by a function alone. */
+static inline unsigned int compat_inode_state(struct inode *inode)
+{
+#ifdef HAVE_INODE_STATE_READ_ONCE
+	return inode_state_read_once(inode);
+#else
+	return READ_ONCE(inode->i_state);
+#endif
+}
+
 /* An inode's times have functions since 6.7, and some of them in older kernels; Kbuild looks. */
 #ifndef HAVE_INODE_GET_CTIME
 static inline struct timespec64 inode_get_ctime(const struct inode *inode)

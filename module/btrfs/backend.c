@@ -351,7 +351,7 @@ static int finish(const struct btrfs_exchange *exchange)
 	if (vector->flags & EXCHRANGE_DRY_RUN)
 		return 0;
 	if (!exchange->is_empty && exchange_must_be_durable(vector))
-		error = btrfs_exchange_commit(exchange);
+		error = btrfs_exchange_make_durable(exchange);
 	exchange_notify(vector);
 	btrfs_btree_balance_dirty(exchange->fs_info);
 	return error;

@@ -17,6 +17,7 @@
 #endif
 #ifndef BTRFS_INODE_NODATASUM
 #define BTRFS_INODE_NODATASUM		BIT(0)
+#define BTRFS_INODE_NODATACOW		BIT(1)
 #define BTRFS_INODE_PREALLOC		BIT(4)
 #endif
 #ifndef BTRFS_MAX_LEVEL
@@ -150,6 +151,56 @@ static inline int btrfs_zero_behind_end(struct btrfs_inode *inode)
 	return btrfs_truncate_block(inode, size, 0, 0);
 #else
 	return btrfs_truncate_block(inode, size, size, (u64)-1);
+#endif
+}
+
+/* Two functions that got a prefix, each in its own time. */
+#ifndef HAVE_btrfs_alloc_extent_map
+#define btrfs_alloc_extent_map	alloc_extent_map
+#endif
+#ifndef HAVE_btrfs_free_extent_map
+#define btrfs_free_extent_map	free_extent_map
+#endif
+
+/*
+ * Where @length bytes of a file lie that are neither compressed nor preallocated: in the
+ * extent at @bytenr, of @bytes, from @offset on.  Since 6.11 the map of an extent says it so.
+ */
+static inline void btrfs_fill_extent_map(struct extent_map *map, u64 start, u64 length,
+					 u64 bytenr, u64 bytes, u64 offset)
+{
+	map->start = start;
+	map->len = length;
+	map->ram_bytes = bytes;
+#ifdef HAVE_extent_map_disk_bytenr
+	map->disk_bytenr = bytenr;
+	map->disk_num_bytes = bytes;
+	map->offset = offset;
+#else
+	map->orig_start = start - offset;
+	map->orig_block_len = bytes;
+	map->block_start = bytenr + offset;
+	map->block_len = length;
+#endif
+}
+
+/* A context whose inode is logged beside what else a transaction does, as by a rename. */
+static inline void btrfs_init_log_ctx(struct btrfs_log_ctx *ctx, struct btrfs_inode *inode)
+{
+	*ctx = (struct btrfs_log_ctx) { .logging_new_name = true };
+	/* Older kernels have the VFS's inode. */
+	ctx->inode = __builtin_types_compatible_p(typeof(ctx->inode), struct inode *) ?
+		     (void *)&inode->vfs_inode : (void *)inode;
+	INIT_LIST_HEAD(&ctx->list);
+	INIT_LIST_HEAD(&ctx->ordered_extents);
+	INIT_LIST_HEAD(&ctx->conflict_inodes);
+}
+
+static inline void btrfs_drop_log_ctx(struct btrfs_log_ctx *ctx)
+{
+#ifdef HAVE_btrfs_log_ctx_scratch_eb
+	if (ctx->scratch_eb)
+		free_extent_buffer(ctx->scratch_eb);
 #endif
 }
 

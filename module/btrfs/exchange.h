@@ -29,6 +29,14 @@ struct btrfs_file {
 	s64			gain;		/* bytes of all files of its subvolume: the first */
 	u64			quota;		/* bytes reserved of that */
 	bool			is_changed, has_times;
+	bool			is_kept;	/* by a crash: log.c's */
+};
+
+/* What an fsync may do until the transaction of the exchange is committed: see log.c. */
+enum btrfs_log_use {
+	BTRFS_LOG_FORBIDDEN,	/* it commits the transaction */
+	BTRFS_LOG_LATER,	/* it logs the one file that has a name */
+	BTRFS_LOG_AT_ONCE,	/* the files were logged with the exchange */
 };
 
 struct btrfs_exchange {
@@ -48,6 +56,7 @@ struct btrfs_exchange {
 	struct extent_writer	writer;
 	struct btrfs_block_rsv	reserve;
 	u64			transid;	/* the transaction of the exchange */
+	enum btrfs_log_use	log;
 	bool			must_wait;	/* for its commit, and begin anew */
 	bool			must_abort;	/* an error aborts from here on */
 	u64			ref_bytes;	/* of the reserve, for the references */
@@ -107,6 +116,19 @@ void btrfs_exchange_finish(struct btrfs_exchange *exchange);
 int btrfs_exchange_commit(const struct btrfs_exchange *exchange);
 bool btrfs_pair_tail(const struct btrfs_pair *pair, int side, u64 *from, u64 *to);
 bool btrfs_pair_next_run(const struct btrfs_pair *pair, u32 *next, u64 *from, u64 *to);
+
+/* extent_maps.c */
+bool btrfs_pair_fills(const struct btrfs_pair *pair, int side, u64 end);
+bool btrfs_pair_can_map(const struct btrfs_pair *pair, int side);
+int btrfs_pair_map(const struct btrfs_pair *pair, int side, u64 transid);
+void btrfs_pair_drop_maps(const struct btrfs_pair *pair, int side);
+
+/* log.c */
+bool btrfs_log_may_be_at_once(const struct btrfs_exchange *exchange);
+void btrfs_log_begin(struct btrfs_trans_handle *trans, struct btrfs_exchange *exchange);
+void btrfs_log_end(struct btrfs_trans_handle *trans, struct btrfs_exchange *exchange,
+		   int error);
+int btrfs_exchange_make_durable(const struct btrfs_exchange *exchange);
 
 /* user_limit.c */
 u32 btrfs_user_limit(void);

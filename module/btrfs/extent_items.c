@@ -77,14 +77,13 @@ static void write_items(struct btrfs_trans_handle *trans,
 	u32 i;
 
 	for (i = 0; i < count; i++) {
-		const void *data = list->inline_item;
+		struct btrfs_file_extent_item *data = list->inline_item;
 
 		item = list->extents[first + i].item;
-		if (item.type != BTRFS_FILE_EXTENT_INLINE) {
-			/* By this btrfs knows that the extent is new here. */
-			item.generation = cpu_to_le64(trans->transid);
+		if (item.type != BTRFS_FILE_EXTENT_INLINE)
 			data = &item;
-		}
+		/* By this btrfs knows that the extent is new here. */
+		data->generation = cpu_to_le64(trans->transid);
 		btrfs_write_item_data(leaf, path->slots[0] + i, data);
 	}
 	btrfs_mark_buffer_dirty(trans, leaf);

@@ -43,6 +43,17 @@ static int wait_for_range(const struct btrfs_pair *pair, int side)
 	return btrfs_wait_ordered_range(range->inode, 0, LLONG_MAX);
 }
 
+/* All of all files, as an fsync waits for it. */
+static int wait_for_files(const struct btrfs_exchange *exchange)
+{
+	int error = 0;
+	u32 i;
+
+	for (i = 0; i < exchange->vector->inode_count && !error; i++)
+		error = btrfs_wait_ordered_range(exchange->files[i].inode, 0, LLONG_MAX);
+	return error;
+}
+
 /*
  * Writes all ranges back.  The rest of the files is at least sent on its way: writes without
  * CoW that were promised their old place must get it before their extent has a second owner.
@@ -60,6 +71,8 @@ int btrfs_exchange_flush(const struct btrfs_exchange *exchange)
 		error = filemap_flush(vector->inodes[i].inode->i_mapping);
 	if (error)
 		return error;
+	if (btrfs_log_may_be_at_once(exchange))
+		return wait_for_files(exchange);
 	for (pair = btrfs_first_pair(exchange); pair; pair = btrfs_next_pair(exchange, pair)) {
 		cond_resched();
 		error = fatal_signal_pending(current) ? -EINTR :

@@ -9,7 +9,8 @@
  *		add the references of the new owners
  *		drop both slices' extents, with the references of the old owners
  *		insert the other's extents
- *	update all inodes
+ *	update all inodes, and their extent maps
+ *	log them, where log.c says so
  *
  * A handle keeps its transaction from being committed, so a crash, and a
  * snapshot, finds all of this or nothing.  From the first drop on there is no way
@@ -898,6 +899,17 @@ static bool is_admitted(const struct btrfs_trans_handle *trans,
 	       btrfs_admit_work(trans->fs_info, trans->transid, exchange->items);
 }
 
+static int change_and_log(struct btrfs_trans_handle *trans,
+			  struct btrfs_exchange *exchange)
+{
+	int error;
+
+	btrfs_log_begin(trans, exchange);
+	error = change(trans, exchange);
+	btrfs_log_end(trans, exchange, error);
+	return error;
+}
+
 static int exchange_in_handle(struct btrfs_trans_handle *trans,
 			      struct btrfs_exchange *exchange)
 {
@@ -909,34 +921,14 @@ static int exchange_in_handle(struct btrfs_trans_handle *trans,
 	if (error)
 		return error;
 
-	/*
-	 * An fsync logs one inode.  With a crash after it, the log would bring
-	 * that one back as it is now, and leave the others as they were.
-	 */
-	btrfs_set_log_full_commit(trans);
-
 	trans->block_rsv = &exchange->reserve;
-	error = collect(trans, exchange) ?: check_slices(exchange) ?:
-		change(trans, exchange);
+	error = collect(trans, exchange) ?: check_slices(exchange);
+	if (!error)
+		error = change_and_log(trans, exchange);
 	trans->block_rsv = &trans->fs_info->trans_block_rsv;
 	if (!error)
 		convert_quota(exchange);
 	return error;
-}
-
-/* What the files had is forgotten, if they have something else. */
-static void drop_extent_maps(const struct btrfs_exchange *exchange)
-{
-	const struct btrfs_pair *pair;
-	int i;
-
-	for (pair = btrfs_first_pair(exchange); pair; pair = btrfs_next_pair(exchange, pair))
-		for (i = 0; i < 2; i++)
-			btrfs_drop_extent_map_range(pair->range[i].inode,
-						    pair->range[i].start,
-						    pair->range[i].start +
-						    pair->range[i].length - 1,
-						    false);
 }
 
 /*
@@ -970,8 +962,6 @@ int btrfs_exchange_extents(struct btrfs_exchange *exchange)
 				(u64)-1, NULL);
 	end_error = btrfs_end_transaction(trans);
 
-	if (exchange->must_abort)
-		drop_extent_maps(exchange);
 	if (!error && end_error)
 		/* Others have aborted the transaction, by whatever error. */
 		error = -EROFS;

@@ -5,14 +5,14 @@
  * files must be wholly in a state that was promised; then the file system is checked, its
  * files are cut and removed, and it is checked again.
  *
- *	crash MOUNTPOINT [--points N] [--seed N] [--workload WORD] [--own-ioctl]	TAP
+ *	crash MOUNTPOINT [--points N] [--seed N] [--workload WORD] [--own-ioctl] [--mkfs OPTIONS]
  *	crash MOUNTPOINT --workload WORD --at END[:SEED]
  *	crash MOUNTPOINT --list
  *
  * MOUNTPOINT says which file system is meant, --own-ioctl that XFS's ioctl is called and
- * not the device.  The second form makes one crash point
- * of the log that is still on the disks, and leaves it mounted on /mnt/crash; the third
- * prints that log.
+ * not the device, --mkfs what mkfs is told beside.  The first form prints TAP.  The second
+ * makes one crash point of the log that is still on the disks, and leaves it mounted on
+ * /mnt/crash; the third prints that log.
  */
 #include <getopt.h>
 #include <inttypes.h>
@@ -32,6 +32,7 @@
 static unsigned int points_each = 40;
 static unsigned int first_seed;
 static const char *at;
+static const char *mkfs_options = "";
 static bool list;
 static bool stopped;
 
@@ -216,8 +217,8 @@ static void show_progress(const struct workload *workload, size_t done,
 
 static void record(const struct workload *workload, unsigned int seed)
 {
-	assert_int_equal(run("%s $SCRATCH_DEV1 && mount $SCRATCH_DEV1 " CRASH_MOUNT,
-			     kind->mkfs_small), 0);
+	assert_int_equal(run("%s %s $SCRATCH_DEV1 && mount $SCRATCH_DEV1 " CRASH_MOUNT,
+			     kind->mkfs_small, mkfs_options), 0);
 	prepare_workload(workload);
 	unmount();
 	start_recording();
@@ -354,7 +355,7 @@ static void usage(void)
 {
 	size_t i;
 
-	fprintf(stderr, "usage: crash MOUNTPOINT [--points N] [--seed N] [--own-ioctl] [--workload WORD [--at END[:SEED]]] [--list]\nWORD:");
+	fprintf(stderr, "usage: crash MOUNTPOINT [--points N] [--seed N] [--own-ioctl] [--mkfs OPTIONS] [--workload WORD [--at END[:SEED]]] [--list]\nWORD:");
 	for (i = 0; i < workload_count; i++)
 		fprintf(stderr, " %s", workloads[i].word);
 	fprintf(stderr, "\n");
@@ -370,6 +371,7 @@ static const struct workload *parse(int argc, char **argv)
 		{ "at", required_argument, NULL, 'a' },
 		{ "list", no_argument, NULL, 'l' },
 		{ "own-ioctl", no_argument, NULL, 'o' },
+		{ "mkfs", required_argument, NULL, 'm' },
 		{ }
 	};
 	const struct workload *workload = NULL;
@@ -388,6 +390,8 @@ static const struct workload *parse(int argc, char **argv)
 			list = true;
 		else if (option == 'o')
 			own_ioctl = true;
+		else if (option == 'm')
+			mkfs_options = optarg;
 		if (option == '?' || (option == 'w' && !workload))
 			usage();
 	}

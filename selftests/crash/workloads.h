@@ -19,6 +19,7 @@ enum sync_kind {
 	SYNC_FILE2	= 1 << 3,
 	SYNC_UNRELATED	= 1 << 4,
 	SYNC_ALL	= 1 << 5,	/* of the file system */
+	SYNC_DIRECTORY	= 1 << 6,	/* fsync of the directory of both */
 };
 
 struct workload {
@@ -40,6 +41,12 @@ struct workload {
 	unsigned int		slots;		/* pages of file1 that go to places in file2: a vector */
 	unsigned int		more_pairs;	/* of whole files, in the same vector */
 	bool			conditions;	/* each pair of the vector has a sample */
+	bool			unnamed;	/* file1 never has a name, nor those of more pairs */
+	bool			links;		/* file2 gets a second name after it */
+	bool			beside;		/* a page of file2 that stays is written before it */
+	bool			replaced;	/* file2 is a new file before it, by a rename */
+	bool			compressed;	/* where the file system can */
+	bool			syncers;	/* others sync file2 and its directory all the time */
 	bool			tears;		/* not ours: three clones, or a file made by hand */
 };
 
