@@ -228,7 +228,8 @@ const struct workload workloads[] = {
 	}, {
 		.name	= "a vector of pages of a file of one extent",
 		.word	= "slots-fresh",
-		.file1	= { SHAPE_PREALLOCATED, 256 * KIB },
+		/* The others write the last page of file1, which is no slot's, nor is its place. */
+		.file1	= { SHAPE_PREALLOCATED, 400 * KIB },
 		.file2	= { SHAPE_PLAIN, 1000 * KIB },
 		.rounds	= 8,
 		.syncs	= ANY_SYNC,
