@@ -20,8 +20,13 @@
 #define ANY_SYNC	(SYNC_NOTHING | SYNC_DSYNC | SYNC_FILE1 | SYNC_FILE2 | \
 			 SYNC_UNRELATED | SYNC_ALL)
 
+#define STAGED_SYNC	(ANY_SYNC | SYNC_DIRECTORY)
+
+/* A block that is within the range of an exchange with .beside, and a hole in file1. */
+#define BLOCK_BESIDE	4ull
+
 /* Where others write a KiB, where they do. */
-#define OTHERS_WRITE	(399 * KIB)
+#define OTHERS_WRITE	(399 * KIB)	/* in both files */
 
 const struct workload workloads[] = {
 	{
@@ -275,6 +280,125 @@ const struct workload workloads[] = {
 		.more_pairs = 2,
 		.two_subvolumes = true,
 	}, {
+		.name	= "a staging file, of other sizes",
+		.word	= "staged",
+		.file1	= { SHAPE_PLAIN, 30 * KIB },
+		.file2	= { SHAPE_SCATTERED, 70 * KIB + 900 },
+		.range	= { .flags = EXCHRANGE_TO_EOF },
+		.rounds	= 10,
+		.syncs	= STAGED_SYNC,
+		.unnamed = true,
+	}, {
+		.name	= "a staging file, inline in btrfs",
+		.word	= "staged-inline",
+		.file1	= { SHAPE_PLAIN, 700 },
+		.file2	= { SHAPE_PLAIN, 1500 },
+		.range	= { .flags = EXCHRANGE_TO_EOF },
+		.rounds	= 10,
+		.syncs	= STAGED_SYNC,
+		.unnamed = true,
+	}, {
+		.name	= "a staging file, with holes and preallocation, TO_EOF",
+		.word	= "staged-holes",
+		.file1	= { SHAPE_HOLES, 150 * KIB + 77 },
+		.file2	= { SHAPE_PREALLOCATED, 70 * KIB + 1300 },
+		.range	= { .file1_offset = 8 * KIB, .file2_offset = 20 * KIB,
+			    .flags = EXCHRANGE_TO_EOF },
+		.rounds	= 8,
+		.syncs	= STAGED_SYNC,
+		.unnamed = true,
+	}, {
+		.name	= "a staging file, compressed",
+		.word	= "staged-compressed",
+		.file1	= { SHAPE_PLAIN, 300 * KIB },
+		.file2	= { SHAPE_PLAIN, 200 * KIB },
+		.range	= { .flags = EXCHRANGE_TO_EOF },
+		.rounds	= 8,
+		.syncs	= STAGED_SYNC,
+		.unnamed = true,
+		.compressed = true,
+	}, {
+		.name	= "a staging file and a file that gets another name",
+		.word	= "staged-links",
+		.file1	= { SHAPE_PLAIN, 10 * KIB },
+		.file2	= { SHAPE_PLAIN, 50 * KIB },
+		.range	= { .flags = EXCHRANGE_TO_EOF },
+		.rounds	= 10,
+		.syncs	= SYNC_NOTHING | SYNC_UNRELATED | SYNC_DIRECTORY | SYNC_FILE2,
+		.unnamed = true,
+		.links	= true,
+	}, {
+		.name	= "a staging file for a file that a rename has just put there",
+		.word	= "staged-replaced",
+		.file1	= { SHAPE_PLAIN, 20 * KIB + 5 },
+		.file2	= { SHAPE_PLAIN, 50 * KIB },
+		.range	= { .flags = EXCHRANGE_TO_EOF },
+		.rounds	= 10,
+		.syncs	= STAGED_SYNC,
+		.unnamed = true,
+		.replaced = true,
+	}, {
+		.name	= "a staging file, while others sync what has a name",
+		.word	= "staged-syncers",
+		.file1	= { SHAPE_PLAIN, 10 * KIB },
+		.file2	= { SHAPE_PLAIN, 50 * KIB },
+		.range	= { .flags = EXCHRANGE_TO_EOF },
+		.rounds	= 10,
+		.syncs	= SYNC_NOTHING | SYNC_DSYNC | SYNC_FILE2,
+		.unnamed = true,
+		.syncers = true,
+	}, {
+		.name	= "a staging file, FILE1_WRITTEN, and a page beside",
+		.word	= "staged-beside",
+		.file1	= { SHAPE_HOLES, 400 * KIB },
+		.file2	= { SHAPE_SCATTERED, 400 * KIB },
+		.range	= { .length = 400 * KIB, .flags = EXCHRANGE_FILE1_WRITTEN },
+		.rounds	= 10,
+		.syncs	= SYNC_NOTHING | SYNC_FILE2 | SYNC_UNRELATED,
+		.unnamed = true,
+		.beside	= true,
+	}, {
+		.name	= "a staging file that is written anew each time",
+		.word	= "staged-database",
+		.file1	= { SHAPE_HOLES, 400 * KIB },
+		.file2	= { SHAPE_SCATTERED, 400 * KIB },
+		.range	= { .length = 400 * KIB, .flags = EXCHRANGE_FILE1_WRITTEN },
+		.rounds	= 10,
+		.syncs	= STAGED_SYNC,
+		.rewrites = true,
+		.unnamed = true,
+	}, {
+		.name	= "a staging file beside other writers",
+		.word	= "staged-writers",
+		.file1	= { SHAPE_PLAIN, 400 * KIB },
+		.file2	= { SHAPE_SCATTERED, 400 * KIB },
+		.range	= { .length = 300 * KIB },
+		.rounds	= 8,
+		.syncs	= STAGED_SYNC,
+		.unnamed = true,
+		.writers = true,
+	}, {
+		.name	= "a staging file of slots",
+		.word	= "staged-slots",
+		.file1	= { SHAPE_PLAIN, 256 * KIB },
+		.file2	= { SHAPE_SCATTERED, 1000 * KIB },
+		.rounds	= 8,
+		.syncs	= STAGED_SYNC,
+		.slots	= 64,
+		.unnamed = true,
+		.links	= true,
+	}, {
+		.name	= "staging files for several files, in one vector",
+		.word	= "staged-several",
+		.file1	= { SHAPE_PLAIN, 64 * KIB },
+		.file2	= { SHAPE_SCATTERED, 400 * KIB },
+		.rounds	= 8,
+		.syncs	= STAGED_SYNC,
+		.slots	= 16,
+		.more_pairs = 3,
+		.unnamed = true,
+		.links	= true,
+	}, {
 		.name	= "three clones instead, which tear",
 		.word	= "clones",
 		.file1	= { SHAPE_PLAIN, 200 * KIB },
@@ -485,10 +609,24 @@ static void prepare_more(const struct workload *workload)
 					more_spec(pair, side), more_seed(pair, side)));
 }
 
+/* What is made in the directory from now on. */
+static void compress(void)
+{
+	int flags, fd = open_path(mount_point, O_RDONLY | O_DIRECTORY);
+
+	assert_int_equal(ioctl(fd, FS_IOC_GETFLAGS, &flags), 0);
+	flags |= FS_COMPR_FL;
+	assert_int_equal(ioctl(fd, FS_IOC_SETFLAGS, &flags), 0);
+	close(fd);
+}
+
 void prepare_workload(const struct workload *workload)
 {
 	char value[512] = { };
 	int fd;
+
+	if (workload->compressed && is_btrfs())
+		compress();
 
 	if (workload->two_subvolumes)
 		assert_int_equal(run(is_btrfs() ?
@@ -504,10 +642,39 @@ void prepare_workload(const struct workload *workload)
 	prepare_more(workload);
 }
 
+/* A staging file, as make_file() makes one with a name, but not scattered. */
+static int make_unnamed(struct file_spec spec, unsigned int seed)
+{
+	struct picture contents = model_file(spec, seed);
+	int fd = open(mount_point, O_TMPFILE | O_EXCL | O_RDWR, 0600);
+	uint64_t i;
+
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, spec.size), 0);
+	if (spec.shape == SHAPE_PREALLOCATED)
+		assert_int_equal(fallocate(fd, 0, 0, spec.size), 0);
+	for (i = 0; i < spec.size; i += BLOCK) {
+		uint64_t length = spec.size - i < BLOCK ? spec.size - i : BLOCK;
+
+		if (!is_gap(spec.shape, i / BLOCK))
+			assert_int_equal(pwrite(fd, contents.bytes + i, length, i), length);
+	}
+	drop_picture(&contents);
+	return fd;
+}
+
+static int open_more(const struct workload *workload, unsigned int pair, int side)
+{
+	if (workload->unnamed && !side)
+		return make_unnamed(more_spec(pair, side), more_seed(pair, side));
+	return open_path(path_of(more_name(workload, pair, side)), O_RDWR);
+}
+
 static struct files open_files(const struct workload *workload)
 {
 	struct files files = {
-		.file1		= open_path(path_of(file1_name(workload)), O_RDWR),
+		.file1		= workload->unnamed ? make_unnamed(workload->file1, 1) :
+				  open_path(path_of(file1_name(workload)), O_RDWR),
 		.file2		= open_path(path_of("file2"), O_RDWR),
 		.unrelated	= open_path(path_of("unrelated"), O_RDWR),
 		.spare		= open_path(path_of("spare"), O_RDWR),
@@ -517,8 +684,7 @@ static struct files open_files(const struct workload *workload)
 
 	for (pair = 0; pair < workload->more_pairs; pair++)
 		for (side = 0; side < 2; side++)
-			files.more[pair][side] =
-				open_path(path_of(more_name(workload, pair, side)), O_RDWR);
+			files.more[pair][side] = open_more(workload, pair, side);
 	return files;
 }
 
@@ -734,17 +900,26 @@ static void remove_file(const struct files *files, enum sync_kind sync)
 }
 
 /* Makes it durable; returns whether that makes the exchange so. */
-static bool synchronize(const struct files *files, enum sync_kind sync)
+static bool synchronize(const struct workload *workload, const struct files *files,
+			enum sync_kind sync)
 {
+	int directory;
+
 	switch (sync) {
 	case SYNC_DSYNC:
 		return true;
 	case SYNC_FILE1:
 		assert_int_equal(fsync(files->file1), 0);
-		return true;
+		/* Of what is gone after a crash nothing need be written. */
+		return !workload->unnamed;
 	case SYNC_FILE2:
 		assert_int_equal(fsync(files->file2), 0);
 		return true;
+	case SYNC_DIRECTORY:
+		directory = open_path(mount_point, O_RDONLY | O_DIRECTORY);
+		assert_int_equal(fsync(directory), 0);
+		close(directory);
+		return false;
 	case SYNC_ALL:
 		assert_int_equal(syncfs(files->file1), 0);
 		return true;
@@ -763,12 +938,49 @@ static enum sync_kind choose_sync(unsigned int allowed, unsigned int *random)
 	enum sync_kind sync;
 
 	do {
-		sync = 1 << rand_r(random) / 16 % 6;
+		sync = 1 << rand_r(random) / 16 % 7;
 	} while (!(sync & allowed));
 	return sync;
 }
 
+/* The file is logged when it gets a name, and when it loses one: not its contents. */
+static void give_names(void)
+{
+	assert_int_equal(link(path_of("file2"), path_of("link")), 0);
+	assert_int_equal(rename(path_of("link"), path_of("renamed")), 0);
+}
+
+static void take_names(void)
+{
+	assert_int_equal(unlink(path_of("renamed")), 0);
+}
+
+/* A new inode with the same contents, in the place of file2 and behind its descriptor. */
+static void replace_file2(const struct files *files)
+{
+	struct picture contents = take_picture(files->file2);
+	int fd = open(path_of("replacement"), O_RDWR | O_CREAT | O_TRUNC, 0644);
+
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, contents.bytes, contents.size, 0), contents.size);
+	assert_int_equal(fsync(fd), 0);
+	assert_int_equal(rename(path_of("replacement"), path_of("file2")), 0);
+	assert_int_equal(dup2(fd, files->file2), files->file2);
+	close(fd);
+	drop_picture(&contents);
+}
+
+/* What tells later that all that was written before exchange @number is there. */
+static void write_beside(const struct files *files, size_t number)
+{
+	uint64_t bytes[BLOCK / sizeof(uint64_t)] = { number };
+
+	assert_int_equal(pwrite(files->file2, bytes, BLOCK, BLOCK_BESIDE * BLOCK), BLOCK);
+}
+
 static atomic_bool others_end;
+
+#define MOST_OTHERS	3
 
 /* Appends to a log and makes it durable, as a daemon does. */
 static void *append(void *argument)
@@ -817,6 +1029,34 @@ static void *write_behind(void *argument)
 	return argument;
 }
 
+/* Has file2 and a new name of it logged, by all who do that. */
+static void *sync_names(void *argument)
+{
+	int directory = open_path(mount_point, O_RDONLY | O_DIRECTORY);
+	const struct files *files = argument;
+	unsigned int i;
+
+	for (i = 0; !others_end; i++) {
+		if (link(path_of("file2"), path_of("second")) ||
+		    fsync(i % 2 ? directory : files->unrelated) ||
+		    rename(path_of("second"), path_of("third")) ||
+		    unlink(path_of("third")))
+			break;
+		usleep(1000);
+	}
+	close(directory);
+	return argument;
+}
+
+static void *sync_file2(void *argument)
+{
+	const struct files *files = argument;
+
+	while (!others_end && !fsync(files->file2))
+		usleep(3000);
+	return argument;
+}
+
 static void work(const struct workload *workload, const struct files *files,
 		 unsigned int seed)
 {
@@ -829,6 +1069,10 @@ static void work(const struct workload *workload, const struct files *files,
 		mark("begun-%zu", i);
 		if (workload->rewrites)
 			rewrite(workload, files->file1, rewrite_seed(i));
+		if (workload->replaced)
+			replace_file2(files);
+		if (workload->beside)
+			write_beside(files, i);
 		/* The hole goes to and fro. */
 		if (workload->grows)
 			grow(workload, i % 2 ? files->file2 : files->file1);
@@ -840,23 +1084,35 @@ static void work(const struct workload *workload, const struct files *files,
 			save(workload, files, i, sync);
 		else
 			exchange(workload, files, sync);
-		if (synchronize(files, sync))
+		if (workload->links)
+			give_names();
+		if (synchronize(workload, files, sync))
 			mark("durable-%zu", i);
+		if (workload->links)
+			take_names();
 	}
+}
+
+static size_t start_others(const struct workload *workload, struct files *files,
+			   pthread_t threads[MOST_OTHERS])
+{
+	static void *(*const writers[])(void *) = { append, come_and_go, write_behind };
+	static void *(*const syncers[])(void *) = { append, sync_names, sync_file2 };
+	void *(*const *others)(void *) = workload->syncers ? syncers : writers;
+	size_t count = workload->writers || workload->syncers ? MOST_OTHERS : 0, i;
+
+	others_end = false;
+	for (i = 0; i < count; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, others[i], files), 0);
+	return count;
 }
 
 void run_workload(const struct workload *workload, unsigned int seed)
 {
-	void *(*const others[])(void *argument) = { append, come_and_go, write_behind };
-	const size_t count = workload->writers ? COUNT(others) : 0;
 	struct files files = open_files(workload);
-	pthread_t threads[COUNT(others)];
-	size_t i;
+	pthread_t threads[MOST_OTHERS];
+	size_t count = start_others(workload, &files, threads), i;
 
-	others_end = false;
-	for (i = 0; i < count; i++)
-		assert_int_equal(pthread_create(&threads[i], NULL, others[i],
-						&files), 0);
 	work(workload, &files, seed);
 	others_end = true;
 	for (i = 0; i < count; i++)
@@ -938,7 +1194,8 @@ static uint64_t first_difference(const struct workload *workload,
 						 workload->range.length);
 	for (i = 0; i < size; i++)
 		if (a->bytes[i] != b->bytes[i] &&
-		    !(workload->writers && i / KIB == OTHERS_WRITE / KIB))
+		    !(workload->writers && i / KIB == OTHERS_WRITE / KIB) &&
+		    !(workload->beside && i / BLOCK == BLOCK_BESIDE))
 			return i;
 	return a->size == b->size ? UINT64_MAX : size;
 }
@@ -961,7 +1218,7 @@ static bool are_more(const struct workload *workload, size_t number)
 	unsigned int pair;
 
 	for (pair = 0; pair < workload->more_pairs; pair++)
-		if (!is_more(workload, number, pair, 0) ||
+		if ((!workload->unnamed && !is_more(workload, number, pair, 0)) ||
 		    !is_more(workload, number, pair, 1))
 			return false;
 	return true;
@@ -973,9 +1230,9 @@ static bool is_state(const struct states *states, size_t number,
 	const struct workload *workload = states->workload;
 	const struct state *state = &states->state[number];
 
-	/* A file1 that is made anew may be at any point of that. */
+	/* A file1 that is made anew may be at any point of that; one without a name is gone. */
 	return first_difference(workload, &state->file2, file2) == UINT64_MAX &&
-	       (workload->rewrites ||
+	       (workload->rewrites || workload->unnamed ||
 		first_difference(workload, &state->file1, file1) == UINT64_MAX) &&
 	       are_more(workload, number);
 }
@@ -994,6 +1251,22 @@ static void print_difference(const struct states *states, size_t number,
 		      (int64_t)first_difference(states->workload, &state->file2, file2));
 }
 
+/* What was written to file2 before a durable exchange is as durable. */
+static bool lacks_beside(const struct workload *workload, size_t durable,
+			 const struct picture *file2)
+{
+	uint64_t number;
+
+	if (!workload->beside || !durable)
+		return false;
+	memcpy(&number, file2->bytes + BLOCK_BESIDE * BLOCK, sizeof(number));
+	if (number >= durable && number <= count_rounds(workload))
+		return false;
+	print_message("# what was written before exchange %zu, which is durable, is not there\n",
+		      durable);
+	return true;
+}
+
 static enum verdict judge_pair(const struct states *states, struct promise promise,
 			       const struct picture *file1,
 			       const struct picture *file2)
@@ -1002,7 +1275,9 @@ static enum verdict judge_pair(const struct states *states, struct promise promi
 
 	for (i = promise.begun + 1; i-- > promise.durable; )
 		if (is_state(states, i, file1, file2))
-			return i == promise.begun ? VERDICT_NEW : VERDICT_OLD;
+			return lacks_beside(states->workload, promise.durable, file2) ?
+			       VERDICT_LOST :
+			       i == promise.begun ? VERDICT_NEW : VERDICT_OLD;
 	/* Of what is not ours it is expected. */
 	if (states->workload->tears)
 		return VERDICT_TORN;
