@@ -51,8 +51,10 @@ static void test_query_is_the_same_without_the_device(void **state)
 	assert_int_equal(exchrange_query(device, &with), 0);
 	assert_int_equal(exchrange_query(NO_DEVICE, &without), 0);
 	if (kind->alone) {
-		/* It has no other. */
+		/* It has no other, and no vectors. */
 		with.alternative = EXCHRANGE_BACKEND_NONE;
+		assert_int_equal(with.features, EXCHRANGE_FEATURE_VECTOR);
+		with.features = 0;
 		assert_memory_equal(&with, &without, sizeof(with));
 	} else {
 		assert_int_equal(without.backend, EXCHRANGE_BACKEND_NONE);
@@ -214,6 +216,7 @@ static void test_shared_library(void **state)
 		"exchrange_open", "exchrange_exchange",
 		"exchrange_start_commit", "exchrange_commit",
 		"exchrange_query", "exchrange_route",
+		"exchrange_exchange_vector", "exchrange_update_commit_all",
 	};
 	void *library = dlopen("libexchange.so.0", RTLD_NOW);
 	size_t i;
