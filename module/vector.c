@@ -171,10 +171,12 @@ static int compare_descriptors(const void *a, const void *b)
 static void list_descriptors(struct vector_room *room)
 {
 	struct descriptor *all = room->descriptors;
-	u32 i, count = 0, total = 2 * room->vector.count;
+	u32 i, count = 0, total = 0;
 
-	for (i = 0; i < total; i++)
-		all[i] = (struct descriptor) { .fd = room->fds[i] };
+	/* Most pairs are of the same two as the pair before them. */
+	for (i = 0; i < 2 * room->vector.count; i++)
+		if (i < 2 || room->fds[i] != room->fds[i - 2])
+			all[total++] = (struct descriptor) { .fd = room->fds[i] };
 	sort(all, total, sizeof(*all), compare_descriptors, NULL);
 	for (i = 0; i < total; i++)
 		if (!count || all[count - 1].fd != all[i].fd)

@@ -1566,6 +1566,85 @@ static void test_a_hole_at_the_limit(void **state)
 	leave_scratch();
 }
 
+/* --- a staging file of slots ---------------------------------------------------------- */
+
+#define SLOTS	16u
+#define TEETH	1000u
+
+/* Extents that XFS has allocated and freed on SCRATCH since it was mounted, of its own count. */
+struct allocations {
+	uint64_t	allocated, freed;
+};
+
+static struct allocations read_allocations(void)
+{
+	struct outcome outcome =
+		run_and_keep("grep extent_alloc /sys/fs/xfs/$(basename $SCRATCH_DEV1)/stats/stats");
+	struct allocations allocations = { };
+
+	assert_int_equal(sscanf(outcome.out, "extent_alloc %" SCNu64 " %*u %" SCNu64,
+				&allocations.allocated, &allocations.freed), 2);
+	drop_outcome(&outcome);
+	return allocations;
+}
+
+/* Other pages at each commit, far apart, so that no two of their blocks continue each other. */
+static void commit_slots(int slots, int target, unsigned int round)
+{
+	struct exchrange_pair pairs[SLOTS] = { };
+	struct exchrange_vector vector = {
+		.pairs		= (uintptr_t)pairs,
+		.count		= SLOTS,
+		.pair_size	= sizeof(pairs[0]),
+		.flags		= EXCHRANGE_DSYNC,
+	};
+	uint8_t bytes[BLOCK];
+	unsigned int i;
+
+	for (i = 0; i < SLOTS; i++) {
+		memset(bytes, 16 * round + i + 1, sizeof(bytes));
+		assert_int_equal(pwrite(slots, bytes, BLOCK, (off_t)i * BLOCK), BLOCK);
+		pairs[i] = (struct exchrange_pair) {
+			.file1_fd	= slots,
+			.file2_fd	= target,
+			.file1_offset	= (uint64_t)i * BLOCK,
+			.file2_offset	= 2ull * ((37 * i + 3 * round) % TEETH) * BLOCK,
+			.length		= BLOCK,
+		};
+	}
+	assert_int_equal(exchrange_exchange_vector(device, &vector), 0);
+	for (i = 0; i < SLOTS; i++) {
+		assert_int_equal(pread(target, bytes, BLOCK, pairs[i].file2_offset), BLOCK);
+		assert_int_equal(bytes[BLOCK - 1], (uint8_t)(16 * round + i + 1));
+	}
+}
+
+/* The first commit cuts the slots' one extent; from then on blocks change places, no more. */
+static void test_slots_allocate_nothing(void **state)
+{
+	struct allocations new, before, after;
+	unsigned int round;
+	int slots, target;
+
+	(void)state;
+	enter_scratch(kind->mkfs, "defaults");
+	target = make_comb("target", TEETH, 't');
+	new = read_allocations();
+	slots = make_file("slots", (struct file_spec) { SHAPE_PLAIN, SLOTS * BLOCK }, 1);
+	commit_slots(slots, target, 0);
+	before = read_allocations();
+	assert_true(before.allocated > new.allocated);
+	for (round = 1; round < 10; round++)
+		commit_slots(slots, target, round);
+	assert_int_equal(run("sync"), 0);
+	after = read_allocations();
+	assert_int_equal(after.allocated, before.allocated);
+	assert_int_equal(after.freed, before.freed);
+	close(slots);
+	close(target);
+	leave_scratch();
+}
+
 int main(int argc, char **argv)
 {
 	static const struct CMUnitTest others[] = {
@@ -1592,6 +1671,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_quotas_are_those_of_a_quotacheck),
 		cmocka_unit_test(test_limit_of_a_group_of_both),
 		cmocka_unit_test(test_a_hole_at_the_limit),
+		cmocka_unit_test(test_slots_allocate_nothing),
 	};
 	static const struct table table = {
 		.group		= "inside its reservation",

@@ -15,16 +15,22 @@
 
 /* Items on their way into a leaf. */
 struct item_batch {
-	struct btrfs_key	keys[INSERT_BATCH];
+	u32			room;
 	u32			sizes[INSERT_BATCH];
+	struct btrfs_key	keys[];
 };
 
-/* All that putting extents into a file takes of memory.  -ENOMEM. */
-int alloc_extent_writer(struct extent_writer *writer)
+/* All that putting so many extents at once into a file takes of memory.  -ENOMEM. */
+int alloc_extent_writer(struct extent_writer *writer, u64 extents)
 {
-	writer->batch = kmalloc(sizeof(*writer->batch), GFP_KERNEL);
+	u32 room = clamp_t(u64, extents, 1, INSERT_BATCH);
+
+	writer->batch = kmalloc(struct_size(writer->batch, keys, room), GFP_KERNEL);
 	writer->path = btrfs_alloc_path();
-	return writer->batch && writer->path ? 0 : -ENOMEM;
+	if (!writer->batch || !writer->path)
+		return -ENOMEM;
+	writer->batch->room = room;
+	return 0;
 }
 
 void free_extent_writer(struct extent_writer *writer)
@@ -51,7 +57,7 @@ static void fill_batch(struct item_batch *batch, struct btrfs_item_batch *items,
 	items->data_sizes = batch->sizes;
 	items->total_data_size = 0;
 	items->nr = 0;
-	for (i = first; i < end && items->nr < INSERT_BATCH; i++) {
+	for (i = first; i < end && items->nr < batch->room; i++) {
 		u32 size = item_size(list, i);
 
 		if (size + sizeof(struct btrfs_item) > room)

@@ -79,7 +79,7 @@ void undo_extent_refs(struct btrfs_trans_handle *trans,
 		      const struct extent_list *list, u32 first, u32 end);
 
 /* extent_items.c */
-int alloc_extent_writer(struct extent_writer *writer);
+int alloc_extent_writer(struct extent_writer *writer, u64 extents);
 void free_extent_writer(struct extent_writer *writer);
 int insert_extents(struct btrfs_trans_handle *trans,
 		   struct extent_writer *writer, const struct inode_range *target,

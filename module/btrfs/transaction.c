@@ -436,12 +436,15 @@ int btrfs_exchange_prepare(struct btrfs_exchange *exchange)
 
 	btrfs_init_metadata_block_rsv(fs_info, &exchange->reserve,
 				      BTRFS_BLOCK_RSV_TEMP);
-	error = alloc_lists_limited(exchange) ?:
-		alloc_extent_writer(&exchange->writer);
+	error = alloc_lists_limited(exchange);
 	if (error)
 		return error;
 
 	totals = add_up(exchange);
+	error = alloc_extent_writer(&exchange->writer,
+				    max(totals.extents[0], totals.extents[1]));
+	if (error)
+		return error;
 	bytes = metadata_bytes(exchange, &totals);
 	exchange->ref_bytes = extent_blocks(exchange, &totals) * fs_info->nodesize;
 	error = reserve_quota(exchange) ?:

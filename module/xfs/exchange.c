@@ -516,12 +516,31 @@ static void add_xfs_range(struct xfs_pieces *pieces, const struct exchange_reque
 	}
 }
 
+/*
+ * The order of all ranges, as the vector has it, of ranges that are in another one.  Where each
+ * request's range is comes into @places.
+ */
+static void set_order(struct xfs_exchange *exchange, u32 *order, u32 *places)
+{
+	const struct exchange_vector *vector = exchange->vector;
+	u32 place, i;
+	int side;
+
+	for (i = 0; i < vector->count; i++)
+		places[exchange->ranges[i].request - vector->requests] = i;
+	for (place = 0; place < 2 * vector->count; place++) {
+		i = exchange_vector_range(vector, place, &side);
+		order[place] = 2 * places[i] + side;
+	}
+	exchange->pieces.order = order;
+}
+
 /* The ranges in the order of their places in file2, which has the larger map mostly. */
 static void set_files(struct xfs_exchange *exchange)
 {
 	const struct exchange_vector *vector = exchange->vector;
 	struct xfs_pieces *pieces = &exchange->pieces;
-	u32 place, i;
+	u32 place, i, *order;
 	int side;
 
 	pieces->ranges = exchange->ranges;
@@ -532,6 +551,8 @@ static void set_files(struct xfs_exchange *exchange)
 		if (side == 1)
 			add_xfs_range(pieces, &vector->requests[i], vector->count > 1);
 	}
+	order = (void *)&pieces->maps[vector->inode_count];
+	set_order(exchange, order, &order[2 * vector->count]);
 	exchange->mp = pieces->maps[0].ip->i_mount;
 }
 
@@ -541,7 +562,8 @@ static struct xfs_exchange *alloc_exchange(const struct exchange_vector *vector)
 	struct xfs_exchange *exchange;
 	size_t size = struct_size(exchange, ranges, vector->count);
 
-	return kvzalloc(size + vector->inode_count * sizeof(struct xfs_map),
+	size += vector->inode_count * sizeof(struct xfs_map);
+	return kvzalloc(size + 3 * vector->count * sizeof(u32),
 			vector->count > 1 ? GFP_KERNEL_ACCOUNT : GFP_KERNEL);
 }
 

@@ -38,11 +38,13 @@ struct xfs_exchange {
 	unsigned int		pieces_an_intent; /* whose reverse mappings it updates */
 	struct xfs_rmap_change	*rmaps;		/* that may change in place */
 	u64			rmap_count;
+	struct xfs_map_record	*records;	/* of the maps' trees, that are replaced */
+	u64			record_count;
 	struct xfs_exchmaps_req	chain;		/* the plan, if it is in_chain */
 	int			end_error;	/* of what follows the exchange, which is done */
 	struct xfs_forks	forks;
 
-	struct xfs_range	ranges[];	/* pieces.ranges; then pieces.maps */
+	struct xfs_range	ranges[];	/* pieces.ranges; then its maps and order */
 };
 
 /* The one range of an exchange that has but one: of whole files, or in XFS's chain. */

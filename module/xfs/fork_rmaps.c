@@ -107,11 +107,17 @@ static int look_up(struct xfs_rmap_walk *walk, const struct xfs_fork_rmap *rmap,
 		   struct xfs_rmap_irec *record, bool *found)
 {
 	const struct xfs_mount *mp = walk->exchange->mp;
+	xfs_agblock_t block = xfs_block_in_ag(mp, rmap->block);
 	int error, any = 0;
 
-	error = xfs_rmap_lookup_le(walk->cursor, xfs_block_in_ag(mp, rmap->block), owner,
-				   rmap->offset, rmap->of_tree ? XFS_RMAP_BMBT_BLOCK : 0,
-				   record, &any);
+	if (walk->cursor->bc_levels[0].bp) {
+		error = xfs_walk_rmaps(walk->cursor, walk->agno, block, NULL);
+		any = !error && xfs_rmap_read(walk->cursor, record);
+	} else {
+		error = xfs_rmap_lookup_le(walk->cursor, block, owner, rmap->offset,
+					   rmap->of_tree ? XFS_RMAP_BMBT_BLOCK : 0,
+					   record, &any);
+	}
 	*found = !error && any && has_all(mp, record, rmap, owner);
 	return error;
 }

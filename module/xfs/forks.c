@@ -154,12 +154,6 @@ static u64 block_of(const struct xfs_mount *mp, xfs_daddr_t place)
 	return agno << mp->m_sb.sb_agblklog | in_ag;
 }
 
-static xfs_daddr_t place_of(const struct xfs_mount *mp, u64 block)
-{
-	return ((u64)xfs_ag_of(mp, block) * mp->m_sb.sb_agblocks + xfs_block_in_ag(mp, block)) <<
-	       mp->m_blkbb_log;
-}
-
 static int add_block(struct xfs_exchange *exchange, int side, xfs_daddr_t place)
 {
 	struct xfs_forks *forks = &exchange->forks;
@@ -206,7 +200,7 @@ static int collect_level(struct xfs_exchange *exchange, const struct xfs_btree_c
 		if (exchange->forks.block_bytes > limit)
 			return -E2BIG;
 		if (next != NULLFSBLOCK)
-			place = place_of(exchange->mp, next);
+			place = xfs_place_of(exchange->mp, next);
 	} while (next != NULLFSBLOCK);
 	return 0;
 }
@@ -271,6 +265,8 @@ static int make_piece(struct xfs_pieces *pieces)
 	if (!pieces->piece)
 		return -ENOMEM;
 	pieces->piece[0] = (struct xfs_piece) { .length = pieces->ranges[0].length };
+	pieces->ranges[0].first_piece = 0;
+	pieces->ranges[0].piece_count = 1;
 	pieces->count = 1;
 	pieces->room = 1;
 	return 0;

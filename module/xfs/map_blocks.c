@@ -139,7 +139,7 @@ int xfs_find_map_blocks(const struct xfs_exchange *exchange, unsigned long *ags)
 			cond_resched();
 			if (fatal_signal_pending(current))
 				return -EINTR;
-			if (range->length && map->deletes &&
+			if (range->length && range->deletes[side] &&
 			    map->ip->i_df.if_format == XFS_DINODE_FMT_BTREE)
 				error = find_in_map(exchange, ags, range, side);
 		}

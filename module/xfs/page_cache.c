@@ -11,60 +11,62 @@
 
 #include "exchange.h"
 
-/* Bytes of a file that begin to be written together. */
+/* Bytes of a file that are written back together. */
 struct dirty_run {
 	struct address_space	*mapping;
-	u64			start, end;
+	u64			start, last;
 };
 
-static int write_run(const struct dirty_run *run)
-{
-	return run->end > run->start ?
-	       filemap_fdatawrite_range(run->mapping, run->start, run->end - 1) : 0;
-}
-
 /*
- * Of many ranges nobody waits for one before the next one is on its way, and those beside each
- * other, as slots are, go in one request.
+ * What has to be written back of a range: it, with all of the file before it that is behind the
+ * size on disk: else a crash finds zeroes there.  All of it where the size on disk has to be the
+ * size.  Nothing of an empty one.
  */
-static int begin_to_write(const struct exchange_vector *vector)
-{
-	struct dirty_run run = { };
-	int side, error = 0;
-	u32 place;
-
-	for (place = 0; place < 2 * vector->count && !error; place++) {
-		const struct exchange_request *request =
-			&vector->requests[exchange_vector_range(vector, place, &side)];
-		struct address_space *mapping =
-			exchange_request_file(request, side)->f_mapping;
-		u64 offset = exchange_request_offset(request, side);
-
-		if (mapping != run.mapping || offset != run.end) {
-			cond_resched();
-			error = fatal_signal_pending(current) ? -EINTR : write_run(&run);
-			run = (struct dirty_run) { mapping, offset };
-		}
-		run.end = offset + request->length;
-	}
-	return error ?: write_run(&run);
-}
-
-/*
- * Writes a range back, with all of the file before it that is behind the size on disk:
- * else a crash finds zeroes there.  All of it where the size on disk has to be the size.
- */
-static int flush_range(const struct xfs_range *range, int side)
+static struct dirty_run dirty_run_of(const struct xfs_range *range, int side)
 {
 	const struct exchange_request *request = range->request;
 	u64 offset = exchange_request_offset(request, side);
 	struct xfs_inode *ip = range->map[side]->ip;
 
 	if (request->flags & EXCHRANGE_TO_EOF)
-		return filemap_write_and_wait(VFS_I(ip)->i_mapping);
-	return filemap_write_and_wait_range(VFS_I(ip)->i_mapping,
-					    min_t(u64, offset, ip->i_disk_size),
-					    offset + request->length - 1);
+		return (struct dirty_run) { VFS_I(ip)->i_mapping, 0, LLONG_MAX };
+	if (!request->length)
+		return (struct dirty_run) { };
+	return (struct dirty_run) {
+		.mapping	= VFS_I(ip)->i_mapping,
+		.start		= min_t(u64, offset, ip->i_disk_size),
+		.last		= offset + request->length - 1,
+	};
+}
+
+typedef int flush_function(struct address_space *mapping, loff_t start, loff_t last);
+
+/* Ranges without a gap between them go together.  -EINTR for a caller who is being killed. */
+static int flush_runs(const struct xfs_exchange *exchange, flush_function *flush)
+{
+	const struct xfs_pieces *pieces = &exchange->pieces;
+	struct dirty_run run = { };
+	int side, error = 0;
+	u32 i;
+
+	for (i = 0; i < 2 * pieces->range_count && !error; i++) {
+		const struct xfs_range *range = xfs_ordered_range(pieces, i, &side);
+		const struct dirty_run next = dirty_run_of(range, side);
+
+		if (next.mapping && next.mapping == run.mapping && next.start <= run.last + 1) {
+			run.last = max(run.last, next.last);
+			continue;
+		}
+		cond_resched();
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		if (run.mapping)
+			error = flush(run.mapping, run.start, run.last);
+		run = next;
+	}
+	if (run.mapping && !error)
+		error = flush(run.mapping, run.start, run.last);
+	return error;
 }
 
 /*
@@ -83,23 +85,33 @@ static int flush_end(const struct xfs_exchange *exchange, const struct xfs_range
 	return filemap_write_and_wait_range(VFS_I(ip)->i_mapping, size - 1, size - 1);
 }
 
-static int flush_ranges(const struct xfs_exchange *exchange)
+static int flush_ends(const struct xfs_exchange *exchange)
 {
 	const struct xfs_pieces *pieces = &exchange->pieces;
 	int side, error = 0;
 	u32 i;
 
-	if (pieces->range_count > 1)
-		error = begin_to_write(exchange->vector);
-	for (i = 0; i < pieces->range_count && !error; i++) {
-		cond_resched();
-		if (fatal_signal_pending(current))
-			return -EINTR;
+	for (i = 0; i < pieces->range_count; i++)
 		for (side = 0; side < 2 && !error; side++)
-			error = flush_range(&pieces->ranges[i], side) ?:
-				flush_end(exchange, &pieces->ranges[i], side);
-	}
+			error = flush_end(exchange, &pieces->ranges[i], side);
 	return error;
+}
+
+/* Of a file of which nothing is on its way there is nothing to look for. */
+static int wait_for(struct address_space *mapping, loff_t start, loff_t last)
+{
+	if (!mapping_tagged(mapping, PAGECACHE_TAG_WRITEBACK))
+		return filemap_check_errors(mapping);
+	return filemap_fdatawait_range(mapping, start, last);
+}
+
+/* All is on its way before the first is waited for. */
+static int flush_ranges(const struct xfs_exchange *exchange)
+{
+	int error = flush_runs(exchange, filemap_fdatawrite_range);
+	int waited = flush_runs(exchange, wait_for);
+
+	return error ?: waited ?: flush_ends(exchange);
 }
 
 int xfs_exchange_flush(const struct xfs_exchange *exchange)
@@ -156,26 +168,38 @@ static int drop_run(const struct xfs_exchange *exchange, const struct run *run)
 			   (run->end - run->start) << shift);
 }
 
-/* Pieces without a gap go together. */
-static int drop_pieces(const struct xfs_exchange *exchange, int side)
+static int drop_side(const struct xfs_exchange *exchange, struct run *run,
+		     const struct xfs_piece *piece, int side)
+{
+	struct xfs_inode *ip = xfs_piece_inode(&exchange->pieces, piece, side);
+	int error = 0;
+
+	if (!has_side(piece, side))
+		return 0;
+	if (ip != run->ip || piece->offset[side] != run->end) {
+		error = drop_run(exchange, run);
+		run->ip = ip;
+		run->start = piece->offset[side];
+	}
+	run->end = piece->offset[side] + piece->length;
+	return error;
+}
+
+/* In the order of their places in each file: pieces without a gap go together. */
+static int drop_pieces(const struct xfs_exchange *exchange)
 {
 	const struct xfs_pieces *pieces = &exchange->pieces;
 	struct run run = { };
-	int error = 0;
-	u64 i;
+	int side, error = 0;
+	u64 j;
+	u32 i;
 
-	for (i = 0; i < pieces->count && !error; i++) {
-		const struct xfs_piece *piece = &pieces->piece[i];
-		struct xfs_inode *ip = xfs_piece_inode(pieces, piece, side);
+	for (i = 0; i < 2 * pieces->range_count; i++) {
+		const struct xfs_range *range = xfs_ordered_range(pieces, i, &side);
+		const struct xfs_piece *first = &pieces->piece[range->first_piece];
 
-		if (!has_side(piece, side))
-			continue;
-		if (ip != run.ip || piece->offset[side] != run.end) {
-			error = drop_run(exchange, &run);
-			run.ip = ip;
-			run.start = piece->offset[side];
-		}
-		run.end = piece->offset[side] + piece->length;
+		for (j = 0; j < range->piece_count && !error; j++)
+			error = drop_side(exchange, &run, &first[j], side);
 	}
 	return error ?: drop_run(exchange, &run);
 }
@@ -193,17 +217,22 @@ int xfs_exchange_flush_all(const struct xfs_exchange *exchange)
 }
 
 /* XFS's own chain looks for the pieces itself. */
-static int drop_moving(const struct xfs_exchange *exchange, int side)
+static int drop_range(const struct xfs_exchange *exchange, int side)
 {
 	const struct xfs_range *range = xfs_only_range(exchange);
 	unsigned int shift = exchange->mp->m_sb.sb_blocklog;
 
-	if (!exchange->in_chain)
-		return drop_pieces(exchange, side);
 	if (!range->length)
 		return 0;
 	return drop_mapped(exchange, range->map[side]->ip, range->start[side] << shift,
 			   range->length << shift);
+}
+
+static int drop_moving(const struct xfs_exchange *exchange)
+{
+	if (!exchange->in_chain)
+		return drop_pieces(exchange);
+	return drop_range(exchange, 0) ?: drop_range(exchange, 1);
 }
 
 static int drop_behind_ends(const struct xfs_exchange *exchange, int side)
@@ -229,9 +258,6 @@ static int drop_behind_ends(const struct xfs_exchange *exchange, int side)
  */
 int xfs_exchange_drop_pages(const struct xfs_exchange *exchange)
 {
-	int i, error = 0;
-
-	for (i = 0; i < 2 && !error; i++)
-		error = drop_moving(exchange, i) ?: drop_behind_ends(exchange, i);
-	return error;
+	return drop_moving(exchange) ?:
+	       drop_behind_ends(exchange, 0) ?: drop_behind_ends(exchange, 1);
 }

@@ -9,7 +9,6 @@
 #include <linux/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
-#include <linux/sort.h>
 
 #include "array.h"
 #include "pieces.h"
@@ -164,12 +163,15 @@ static int collect_cut(struct xfs_pieces *pieces, const struct xfs_range *range,
 	return 0;
 }
 
-static int collect_range(struct xfs_pieces *pieces, const struct xfs_range *range, u64 limit)
+static int collect_range(struct xfs_pieces *pieces, struct xfs_range *range, u64 limit)
 {
 	struct xfs_piece piece = { .range = range - pieces->ranges };
 	u64 done;
 	int error;
 
+	range->first_piece = pieces->count;
+	range->deletes[0] = false;
+	range->deletes[1] = false;
 	for (done = 0; done < range->length; done += piece.length) {
 		error = take_breath() ?: read_piece(pieces, range, done, &piece);
 		if (!error && !is_idle(range, piece.old))
@@ -177,7 +179,9 @@ static int collect_range(struct xfs_pieces *pieces, const struct xfs_range *rang
 		if (error)
 			return error;
 	}
-	return collect_cut(pieces, range, limit);
+	error = collect_cut(pieces, range, limit);
+	range->piece_count = pieces->count - range->first_piece;
+	return error;
 }
 
 static int collect(struct xfs_pieces *pieces, u64 limit)
@@ -296,16 +300,6 @@ struct place {
 	int			side;
 };
 
-static int compare_places(const void *a, const void *b)
-{
-	const struct place *x = a, *y = b;
-
-	cond_resched();
-	if (x->map != y->map)
-		return x->map < y->map ? -1 : 1;
-	return (x->offset > y->offset) - (x->offset < y->offset);
-}
-
 /* @beside, if it touches @place and changes before it. */
 static struct changed changed_before(const struct xfs_pieces *pieces,
 				     const struct place *place, const struct place *beside)
@@ -323,22 +317,25 @@ static struct changed changed_before(const struct xfs_pieces *pieces,
 static u64 list_places(const struct xfs_pieces *pieces, struct place *places)
 {
 	u64 i, count = 0;
+	u32 j;
 	int side;
 
-	for (i = 0; i < pieces->count; i++)
-		for (side = 0; side < 2; side++) {
+	for (j = 0; j < 2 * pieces->range_count; j++) {
+		const struct xfs_range *range = xfs_ordered_range(pieces, j, &side);
+
+		for (i = range->first_piece; i < range->first_piece + range->piece_count; i++) {
 			const struct xfs_piece *piece = &pieces->piece[i];
 
 			if (has_side(piece, side))
 				places[count++] = (struct place) {
-					.map	= xfs_map_of(pieces, piece, side),
+					.map	= range->map[side],
 					.offset	= piece->offset[side],
 					.end	= piece->offset[side] + piece->length,
 					.piece	= i,
 					.side	= side,
 				};
 		}
-	sort(places, count, sizeof(*places), compare_places, NULL);
+	}
 	return count;
 }
 
@@ -405,8 +402,9 @@ static void grow(struct xfs_growth *growth, int records, u64 room)
  * How the map of @side changes by a piece that does not replace a record: the old mapping
  * is taken out, then the other's, which may join neighbours, put in.
  */
-static void count_changes(struct xfs_map *map, const struct xfs_piece *piece, int side)
+static void count_changes(struct xfs_range *range, const struct xfs_piece *piece, int side)
 {
+	struct xfs_map *map = range->map[side];
 	const struct xfs_mapping *old = &piece->old[side];
 	const struct xfs_mapping new = new_mapping(piece, side);
 	/* What is left on both sides of the old mapping is a record more. */
@@ -418,6 +416,7 @@ static void count_changes(struct xfs_map *map, const struct xfs_piece *piece, in
 		grow(&map->growth, 1 - old->joins, room);
 	map->inserts += cuts + (!is_hole(&new) && !old->joins);
 	map->deletes += is_whole_record(old) + !!old->joins;
+	range->deletes[side] |= is_whole_record(old) || old->joins;
 	map->joined |= old->joins;
 }
 
@@ -452,12 +451,14 @@ static void count_blocks(struct xfs_pieces *pieces, const struct xfs_piece *piec
  * Where both sides of a piece are in one file, one changes the other's neighbours: nothing is
  * known of them, and the piece may add and take away all that it can.
  */
-static void count_in_one_file(struct xfs_map *map, struct xfs_piece *piece)
+static void count_in_one_file(struct xfs_range *range, struct xfs_piece *piece)
 {
+	struct xfs_map *map = range->map[0];
 	const u64 most = 4;
 	int side;
 
 	for (side = 0; side < 2; side++) {
+		range->deletes[side] = true;
 		piece->old[side].left = true;
 		piece->old[side].right = true;
 	}
@@ -470,25 +471,24 @@ static void count_in_one_file(struct xfs_map *map, struct xfs_piece *piece)
 
 static void count_piece(struct xfs_pieces *pieces, struct xfs_piece *piece)
 {
+	struct xfs_range *range = &pieces->ranges[piece->range];
 	int side;
 
 	count_blocks(pieces, piece);
-	if (xfs_is_one_file(&pieces->ranges[piece->range])) {
-		count_in_one_file(xfs_map_of(pieces, piece, 0), piece);
+	if (xfs_is_one_file(range)) {
+		count_in_one_file(range, piece);
 		return;
 	}
 	piece->rmaps_in_place = may_change_rmaps(pieces, piece);
 	pieces->rmaps_in_place += piece->rmaps_in_place;
 
 	for (side = 0; side < 2; side++) {
-		struct xfs_map *map = xfs_map_of(pieces, piece, side);
-
 		if (!has_side(piece, side))
 			continue;
 		if (is_replaced(piece, side))
-			map->replaced++;
+			range->map[side]->replaced++;
 		else
-			count_changes(map, piece, side);
+			count_changes(range, piece, side);
 	}
 }
 
@@ -603,7 +603,10 @@ static int count_tree_blocks(struct xfs_inode *ip, u64 *blocks)
 	return 0;
 }
 
-/* Worth it where there are many pieces: else what the number of records says will do. */
+/*
+ * Worth it where there are many pieces, and some do more than to replace a record: else what
+ * the number of records says will do.
+ */
 static int look_at_trees(struct xfs_pieces *pieces)
 {
 	int error = 0;
@@ -613,7 +616,7 @@ static int look_at_trees(struct xfs_pieces *pieces)
 		struct xfs_map *map = &pieces->maps[i];
 
 		map->tree_blocks = U64_MAX;
-		if (pieces->count > FEW_PIECES)
+		if (pieces->count > FEW_PIECES && map->replaced < map->sides)
 			error = count_tree_blocks(map->ip, &map->tree_blocks);
 	}
 	return error;

@@ -23,6 +23,7 @@ struct xfs_piece {
 	u64			length;
 	struct xfs_mapping	old[2];
 	u32			range;	/* that it is of */
+	u32			record[2]; /* in the maps' trees, from 1 on: map_records.c; or 0 */
 	bool			cut;	/* file2 alone has it, and keeps it unwritten */
 	bool			rmaps_in_place;	/* both sides', or neither's */
 };
@@ -74,6 +75,9 @@ struct xfs_range {
 	u64			cut_from;	/* of file2: where its end will be */
 	loff_t			old_size[2];	/* bytes, when all were locked */
 	loff_t			new_size[2];	/* the same without TO_EOF */
+	u64			first_piece;	/* of its pieces, */
+	u64			piece_count;	/* which lie one behind the other */
+	bool			deletes[2];	/* they may take records out of the map */
 };
 
 /* All ranges, and what there is to do. */
@@ -82,6 +86,7 @@ struct xfs_pieces {
 	u32			map_count;
 	struct xfs_range	*ranges;
 	u32			range_count;
+	const u32		*order;		/* of their sides: see xfs_ordered_range() */
 	bool			skips_delayed;	/* a delayed allocation is as good as a hole */
 
 	struct xfs_piece	*piece;
@@ -99,6 +104,17 @@ static inline struct xfs_inode *xfs_piece_inode(const struct xfs_pieces *pieces,
 						const struct xfs_piece *piece, int side)
 {
 	return xfs_map_of(pieces, piece, side)->ip;
+}
+
+/*
+ * The range of which one @side is in the place @i of all, of which there are two a range, when
+ * those of each map come one after the other, in ascending order of their offsets.
+ */
+static inline const struct xfs_range *xfs_ordered_range(const struct xfs_pieces *pieces, u32 i,
+							int *side)
+{
+	*side = pieces->order[i] & 1;
+	return &pieces->ranges[pieces->order[i] / 2];
 }
 
 static inline bool xfs_is_one_file(const struct xfs_range *range)
@@ -148,6 +164,22 @@ static inline struct xfs_mapping new_mapping(const struct xfs_piece *piece,
 
 	new.unwritten |= piece->cut;
 	return new;
+}
+
+/* What @side has for a piece before the exchange, or after it (@new). */
+static inline struct xfs_bmbt_irec xfs_piece_record(const struct xfs_piece *piece, int side,
+						    bool new)
+{
+	const struct xfs_mapping mapping = new ? new_mapping(piece, side) :
+						 piece->old[side];
+
+	return (struct xfs_bmbt_irec) {
+		.br_startoff	= piece->offset[side],
+		.br_startblock	= mapping.block,
+		.br_blockcount	= piece->length,
+		.br_state	= mapping.unwritten ? XFS_EXT_UNWRITTEN :
+						      XFS_EXT_NORM,
+	};
 }
 
 static inline bool has_side(const struct xfs_piece *piece, int side)

@@ -52,6 +52,8 @@
 #define XFS_BMBT_REC_SIZE		16
 #define XFS_DINODE_V3_SIZE		176
 #define XFS_RMAP_OFF_UNWRITTEN		BIT_ULL(61)
+#define XFS_RMAP_OFF_ATTR_FORK		BIT_ULL(63)
+#define XFS_RMAP_OFF_MASK		GENMASK_ULL(53, 0)
 #define XFS_EXCHMAPS_SET_SIZES		BIT_ULL(1)
 #define XFS_EXCHMAPS_INO1_WRITTEN	BIT_ULL(2)
 #define XFS_RMAP_OFF_BMBT_BLOCK		BIT_ULL(62)
@@ -74,6 +76,7 @@
 /* Of memory: fs/xfs of Linux 6.12. */
 #define XFS_DATA_FORK			0
 #define XFS_ILOCK_EXCL			BIT(2)
+#define XBF_TRYLOCK			BIT(30)
 #define XFS_BMAPI_PREALLOC		BIT(3)
 #define XFS_BMAPI_REMAP			BIT(7)
 #define XFS_TRANS_PERM_LOG_RES		BIT(2)
@@ -88,13 +91,21 @@
 #define XFS_ICHGTIME_MOD		0x1
 #define XFS_ICHGTIME_CHG		0x2
 #define XFS_LI_DIRTY			3
+#define XFS_BLI_STALE			BIT(2)
 #define XFS_LI_IN_AIL			0
 #define XFS_FEAT_WSYNC			BIT_ULL(52)
 #define XFS_RMAP_OWN_NULL		(~0ULL)
 #define XFS_OWNER_INFO_BMBT_BLOCK	BIT(1)
 #define XFS_EFI_BMBT_BLOCK		BIT(2)
+#define NULLAGBLOCK			((xfs_agblock_t)-1)
 #define NULLAGNUMBER			((xfs_agnumber_t)-1)
 #define HOLESTARTBLOCK			((xfs_fsblock_t)-2LL)
+
+/* The headers of blocks of an AG's trees, and of a block map's. */
+#define XFS_SHORT_BLOCK_HEADER \
+	(offsetof(struct xfs_btree_block, bb_u) + sizeof_field(struct xfs_btree_block, bb_u.s))
+#define XFS_LONG_BLOCK_HEADER \
+	(offsetof(struct xfs_btree_block, bb_u) + sizeof_field(struct xfs_btree_block, bb_u.l))
 
 static inline struct xfs_inode *XFS_I(const struct inode *inode)
 {

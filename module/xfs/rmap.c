@@ -45,9 +45,11 @@
 
 /* One of the two reverse mappings of a piece. */
 struct xfs_rmap_change {
-	u64	block;
-	u64	piece;
-	int	side;
+	u64		block;
+	u64		piece;
+	int		side;
+	unsigned int	place;	/* in its leaf, from 1 on */
+	struct xfs_buf	*leaf;	/* where it was found: locked, the transaction's; or NULL */
 };
 
 /* Drops what the plan has found: all pieces go by intents. */
@@ -164,7 +166,9 @@ static struct xfs_rmap_irec rmap_of(const struct xfs_exchange *exchange,
 
 void xfs_rmap_leave_ag(struct xfs_rmap_walk *walk, int error)
 {
-	if (walk->cursor)
+	if (walk->cursor && walk->alone)
+		xfs_walk_end(walk->cursor);
+	else if (walk->cursor)
 		xfs_btree_del_cursor(walk->cursor, error);
 	walk->cursor = NULL;
 }
@@ -188,129 +192,282 @@ int xfs_rmap_enter_ag(struct xfs_rmap_walk *walk, xfs_agnumber_t agno)
 		walk->agno = agno;
 		/* It begins to with the header of the AG locked. */
 		walk->listened_to = xfs_rmap_is_listened_to(pag);
-		walk->cursor = xfs_rmapbt_init_cursor(mp, walk->tp, agf, pag);
+		walk->cursor = xfs_rmapbt_init_cursor(mp, walk->alone ? NULL : walk->tp,
+						      agf, pag);
 	}
 	xfs_perag_put(pag);
 	return error;
 }
 
-/* What is done with the record of @side of a piece, with the cursor in its AG's tree. */
-typedef int visit_function(struct xfs_rmap_walk *walk, struct xfs_piece *piece, int side);
+/* What is done with one of the records. */
+typedef int visit_function(struct xfs_rmap_walk *walk, struct xfs_rmap_change *rmap);
 
-/*
- * All records of the pieces that change in place, as far as is known by then.  *@log_bytes:
- * of the log, that changing those which are exact takes.
- */
-static int visit_all(const struct xfs_exchange *exchange, struct xfs_trans *tp,
-		     visit_function *visit, u64 *log_bytes)
+static struct xfs_piece *piece_of(const struct xfs_exchange *exchange,
+				  const struct xfs_rmap_change *rmap)
 {
-	struct xfs_rmap_walk walk = { .exchange = exchange, .tp = tp };
+	return &exchange->pieces.piece[rmap->piece];
+}
+
+/* All records of the pieces that change in place, as far as is known by then. */
+static int visit_all(struct xfs_rmap_walk *walk, visit_function *visit)
+{
+	const struct xfs_exchange *exchange = walk->exchange;
 	int error = 0;
 	u64 i;
 
 	for (i = 0; i < exchange->rmap_count && !error; i++) {
-		const struct xfs_rmap_change *rmap = &exchange->rmaps[i];
-		struct xfs_piece *piece = &exchange->pieces.piece[rmap->piece];
+		struct xfs_rmap_change *rmap = &exchange->rmaps[i];
 
-		if (!piece->rmaps_in_place)
+		if (!piece_of(exchange, rmap)->rmaps_in_place)
 			continue;
 		cond_resched();
-		error = xfs_rmap_enter_ag(&walk, xfs_ag_of(exchange->mp, rmap->block)) ?:
-			visit(&walk, piece, rmap->side);
+		error = visit(walk, rmap);
 	}
-	xfs_rmap_leave_ag(&walk, error);
-	*log_bytes = walk.measure.bytes;
+	xfs_rmap_leave_ag(walk, error);
 	return error;
+}
+
+static int enter_ag_of(struct xfs_rmap_walk *walk, const struct xfs_rmap_change *rmap)
+{
+	return xfs_rmap_enter_ag(walk, xfs_ag_of(walk->exchange->mp, rmap->block));
+}
+
+/* --- the look at them --------------------------------------------------------------- */
+
+/* The record at @place, from 1 on, of a leaf. */
+static struct xfs_rmap_rec *record_at(const struct xfs_buf *leaf, unsigned int place)
+{
+	return leaf->b_addr + XFS_SHORT_BLOCK_HEADER + (place - 1) * XFS_RMAP_REC_SIZE;
+}
+
+static u64 end_of(const struct xfs_rmap_rec *record)
+{
+	return (u64)be32_to_cpu(record->rm_startblock) + be32_to_cpu(record->rm_blockcount);
+}
+
+static unsigned int count_of(const struct xfs_buf *leaf)
+{
+	const struct xfs_btree_block *block = leaf->b_addr;
+
+	return be16_to_cpu(block->bb_numrecs);
+}
+
+/* As the tree has it. */
+static struct xfs_rmap_rec encode(const struct xfs_rmap_irec *record)
+{
+	u64 offset = record->rm_offset;
+
+	if (record->rm_flags & XFS_RMAP_UNWRITTEN)
+		offset |= XFS_RMAP_OFF_UNWRITTEN;
+	if (record->rm_flags & XFS_RMAP_BMBT_BLOCK)
+		offset |= XFS_RMAP_OFF_BMBT_BLOCK;
+	return (struct xfs_rmap_rec) {
+		.rm_startblock	= cpu_to_be32(record->rm_startblock),
+		.rm_blockcount	= cpu_to_be32(record->rm_blockcount),
+		.rm_owner	= cpu_to_be64(record->rm_owner),
+		.rm_offset	= cpu_to_be64(offset),
+	};
+}
+
+/* The record that the cursor is on; false where it is on none, or on one of an attribute fork. */
+bool xfs_rmap_read(const struct xfs_btree_cur *cursor, struct xfs_rmap_irec *record)
+{
+	const struct xfs_buf *leaf = cursor->bc_levels[0].bp;
+	unsigned int place = cursor->bc_levels[0].ptr;
+	const struct xfs_rmap_rec *there;
+	u64 offset;
+
+	if (!place || place > count_of(leaf))
+		return false;
+	there = record_at(leaf, place);
+	offset = be64_to_cpu(there->rm_offset);
+	*record = (struct xfs_rmap_irec) {
+		.rm_startblock	= be32_to_cpu(there->rm_startblock),
+		.rm_blockcount	= be32_to_cpu(there->rm_blockcount),
+		.rm_owner	= be64_to_cpu(there->rm_owner),
+		.rm_offset	= offset & XFS_RMAP_OFF_MASK,
+		.rm_flags	= (offset & XFS_RMAP_OFF_UNWRITTEN ? XFS_RMAP_UNWRITTEN : 0) |
+				  (offset & XFS_RMAP_OFF_BMBT_BLOCK ? XFS_RMAP_BMBT_BLOCK : 0),
+	};
+	return !(offset & XFS_RMAP_OFF_ATTR_FORK);
+}
+
+/* The leaf at @place, if the transaction has it already. */
+static struct xfs_buf *find_kept(const struct xfs_exchange *exchange, xfs_agnumber_t agno,
+				 xfs_daddr_t place)
+{
+	u64 i;
+
+	for (i = 0; i < exchange->rmap_count; i++) {
+		const struct xfs_rmap_change *rmap = &exchange->rmaps[i];
+		const struct xfs_btree_block *block = rmap->leaf ? rmap->leaf->b_addr : NULL;
+
+		if (block && be64_to_cpu(block->bb_u.s.bb_blkno) == place &&
+		    xfs_ag_of(exchange->mp, rmap->block) == agno)
+			return rmap->leaf;
+	}
+	return NULL;
+}
+
+/*
+ * Puts the cursor on the last record that begins at @block or before it.  Records come in the
+ * order of the tree, so a leaf that was left, and is kept, is not come back to; were it so, by
+ * a damaged tree, this would wait for itself.
+ */
+static int go_to(struct xfs_rmap_walk *walk, xfs_agblock_t block)
+{
+	xfs_daddr_t busy;
+	int error;
+
+	error = xfs_walk_rmaps(walk->cursor, walk->agno, block, &busy);
+	if (error != -EAGAIN)
+		return error;
+	if (walk->keeps && find_kept(walk->exchange, walk->agno, busy))
+		return -EUCLEAN;
+	return xfs_walk_rmaps(walk->cursor, walk->agno, block, NULL);
 }
 
 /* Puts the cursor on @record; *found tells whether it is there, exactly so. */
-static int look_up(struct xfs_btree_cur *cursor,
-		   const struct xfs_rmap_irec *record, bool *found)
+static int find(struct xfs_rmap_walk *walk, const struct xfs_rmap_irec *record, bool *found)
 {
+	const struct xfs_rmap_rec exact = encode(record);
+	struct xfs_btree_cur *cursor = walk->cursor;
 	struct xfs_rmap_irec there;
-	int error, any = 0;
+	unsigned int place;
+	int error, any;
 
-	error = xfs_rmap_lookup_le(cursor, record->rm_startblock,
-				   record->rm_owner, record->rm_offset,
-				   record->rm_flags, &there, &any);
-	*found = !error && any &&
-		 there.rm_startblock == record->rm_startblock &&
-		 there.rm_blockcount == record->rm_blockcount &&
-		 there.rm_owner == record->rm_owner &&
-		 there.rm_offset == record->rm_offset &&
-		 there.rm_flags == record->rm_flags;
-	return error;
+	if (cursor->bc_levels[0].bp)
+		error = go_to(walk, record->rm_startblock);
+	else
+		error = xfs_rmap_lookup_le(cursor, record->rm_startblock, record->rm_owner,
+					   record->rm_offset, record->rm_flags, &there, &any);
+	if (error)
+		return error;
+	place = cursor->bc_levels[0].ptr;
+	*found = place && place <= count_of(cursor->bc_levels[0].bp) &&
+		 !memcmp(record_at(cursor->bc_levels[0].bp, place), &exact, sizeof(exact));
+	return 0;
 }
 
 /* Whether @right begins within @left, or is what follows it on disk and in a file. */
-static bool touches(const struct xfs_rmap_irec *left,
-		    const struct xfs_rmap_irec *right)
+static bool touches(const struct xfs_rmap_rec *left, const struct xfs_rmap_rec *right)
 {
-	u64 end = (u64)left->rm_startblock + left->rm_blockcount;
+	const u64 flags = ~XFS_RMAP_OFF_MASK;
+	u64 start = be32_to_cpu(right->rm_startblock);
+	u64 offset1 = be64_to_cpu(left->rm_offset), offset2 = be64_to_cpu(right->rm_offset);
 
-	if (end != right->rm_startblock)
-		return end > right->rm_startblock;
+	if (end_of(left) != start)
+		return end_of(left) > start;
 	return left->rm_owner == right->rm_owner &&
-	       left->rm_flags == right->rm_flags &&
-	       left->rm_offset + left->rm_blockcount == right->rm_offset;
+	       (offset1 & flags) == (offset2 & flags) &&
+	       (offset1 & ~flags) + be32_to_cpu(left->rm_blockcount) == (offset2 & ~flags);
+}
+
+/* The last record of the leaf on the left of the cursor's, or the first of that on the right. */
+static int read_in_next(const struct xfs_rmap_walk *walk, bool right,
+			struct xfs_rmap_rec *record, bool *found)
+{
+	const struct xfs_mount *mp = walk->exchange->mp;
+	const struct xfs_btree_block *block = walk->cursor->bc_levels[0].bp->b_addr;
+	u32 next = be32_to_cpu(right ? block->bb_u.s.bb_rightsib : block->bb_u.s.bb_leftsib);
+	xfs_daddr_t place = xfs_place_in_ag(mp, walk->agno, next);
+	struct xfs_buf *leaf, *kept;
+	int error;
+
+	*found = next != NULLAGBLOCK;
+	if (!*found)
+		return 0;
+	kept = walk->keeps ? find_kept(walk->exchange, walk->agno, place) : NULL;
+	leaf = kept;
+	error = kept ? 0 : xfs_walk_read(walk->cursor, place, true, &leaf);
+	if (error)
+		return error;
+	*found = count_of(leaf);
+	if (*found)
+		*record = *record_at(leaf, right ? 1 : count_of(leaf));
+	if (!kept)
+		xfs_trans_brelse(NULL, leaf);
+	return 0;
+}
+
+static int read_beside(const struct xfs_rmap_walk *walk, bool right,
+		       struct xfs_rmap_rec *record, bool *found)
+{
+	const struct xfs_buf *leaf = walk->cursor->bc_levels[0].bp;
+	unsigned int place = walk->cursor->bc_levels[0].ptr;
+
+	if (place == (right ? count_of(leaf) : 1))
+		return read_in_next(walk, right, record, found);
+	*found = true;
+	*record = *record_at(leaf, right ? place + 1 : place - 1);
+	return 0;
 }
 
 /* Whether a neighbour of the record that the cursor is on touches it as it is or will be. */
-static int look_beside(struct xfs_btree_cur *cursor, const struct xfs_rmap_irec *old,
+static int look_beside(const struct xfs_rmap_walk *walk, const struct xfs_rmap_irec *old,
 		       const struct xfs_rmap_irec *new, bool *touched)
 {
-	struct xfs_rmap_irec beside;
-	int error, found = 0;
+	const struct xfs_rmap_rec before = encode(old), after = encode(new);
+	struct xfs_rmap_rec beside;
+	bool found;
+	int error;
 
 	/* There is one: of the AG's own headers. */
-	error = xfs_btree_decrement(cursor, 0, &found);
-	if (!error && found)
-		error = xfs_rmap_get_rec(cursor, &beside, &found);
+	error = read_beside(walk, false, &beside, &found);
 	if (error)
 		return error;
-	*touched = !found || touches(&beside, old) || touches(&beside, new);
-
-	error = xfs_btree_increment(cursor, 0, &found);
+	*touched = !found || touches(&beside, &before) || touches(&beside, &after);
+	error = read_beside(walk, true, &beside, &found);
 	if (!error && found)
-		error = xfs_btree_increment(cursor, 0, &found);
-	if (!error && found)
-		error = xfs_rmap_get_rec(cursor, &beside, &found);
-	if (!error && found)
-		*touched |= touches(old, &beside) || touches(new, &beside);
+		*touched |= touches(&before, &beside) || touches(&after, &beside);
 	return error;
+}
+
+/* The transaction gets the leaf: nothing has to be looked for, or read, when it changes. */
+static void keep(const struct xfs_rmap_walk *walk, struct xfs_rmap_change *rmap)
+{
+	rmap->leaf = walk->cursor->bc_levels[0].bp;
+	rmap->place = walk->cursor->bc_levels[0].ptr;
+	if (rmap->leaf->b_transp != walk->tp)
+		xfs_trans_bjoin(walk->tp, rmap->leaf);
 }
 
 /*
  * Leaves the piece to intents where its record is not one that may change.  Errors of I/O;
  * -EINTR where the caller is being killed.
  */
-static int check(struct xfs_rmap_walk *walk, struct xfs_piece *piece, int side)
+static int check(struct xfs_rmap_walk *walk, struct xfs_rmap_change *rmap)
 {
-	const struct xfs_rmap_irec old = rmap_of(walk->exchange, piece, side, false);
-	const struct xfs_rmap_irec new = rmap_of(walk->exchange, piece, side, true);
+	struct xfs_piece *piece = piece_of(walk->exchange, rmap);
+	const struct xfs_rmap_irec old = rmap_of(walk->exchange, piece, rmap->side, false);
+	const struct xfs_rmap_irec new = rmap_of(walk->exchange, piece, rmap->side, true);
 	bool exact = false, touched = false;
-	int error = 0;
+	int error;
 
 	if (fatal_signal_pending(current))
 		return -EINTR;
-	if (!walk->listened_to)
-		error = look_up(walk->cursor, &old, &exact);
-	if (error || !exact)
-		goto out;
-	xfs_measure_record(&walk->measure, walk->cursor);
-	error = look_beside(walk->cursor, &old, &new, &touched);
-out:
+	error = enter_ag_of(walk, rmap);
+	if (!error && !walk->listened_to)
+		error = find(walk, &old, &exact);
+	if (!error && exact) {
+		xfs_measure_record(&walk->measure, walk->cursor);
+		error = look_beside(walk, &old, &new, &touched);
+	}
 	piece->rmaps_in_place = exact && !touched;
+	if (!error && piece->rmaps_in_place && walk->keeps)
+		keep(walk, rmap);
 	return error;
 }
 
-/*
- * Finds out for which of the pieces that the plan has thought of the rmapbt's records can
- * change in place; the others go by intents.  Nothing has changed so far, and after an error
- * nothing does.  The AGs are locked.  *@log_bytes: of the log, that the change takes.
- */
-int xfs_rmap_check_all(struct xfs_exchange *exchange, struct xfs_trans *tp,
-		       u64 *log_bytes)
+static void forget_leaves(const struct xfs_exchange *exchange)
+{
+	u64 i;
+
+	for (i = 0; i < exchange->rmap_count; i++)
+		exchange->rmaps[i].leaf = NULL;
+}
+
+static int check_all(struct xfs_exchange *exchange, struct xfs_rmap_walk *walk, u64 *log_bytes)
 {
 	struct xfs_pieces *pieces = &exchange->pieces;
 	int error;
@@ -319,48 +476,118 @@ int xfs_rmap_check_all(struct xfs_exchange *exchange, struct xfs_trans *tp,
 	*log_bytes = 0;
 	if (!pieces->rmaps_in_place)
 		return 0;
-	error = visit_all(exchange, tp, check, log_bytes);
+	forget_leaves(exchange);
+	error = visit_all(walk, check);
+	*log_bytes = walk->measure.bytes;
 	pieces->rmaps_in_place = 0;
 	for (i = 0; i < pieces->count; i++)
 		pieces->rmaps_in_place += pieces->piece[i].rmaps_in_place;
 	return error;
 }
 
-/* Overwrites the record that the cursor is on, in its place. */
-int xfs_rmap_update(struct xfs_rmap_walk *walk, const struct xfs_rmap_irec *new)
+/*
+ * Finds out for which of the pieces that the plan has thought of the rmapbt's records can
+ * change in place; the others go by intents.  The AGs are locked, by @tp, until the caller
+ * cancels it.  *@log_bytes: of the log, that the change takes.
+ */
+int xfs_rmap_measure_all(struct xfs_exchange *exchange, struct xfs_trans *tp, u64 *log_bytes)
 {
-	u64 offset = new->rm_offset;
-	union xfs_btree_rec record = { .rmap = {
-		.rm_startblock	= cpu_to_be32(new->rm_startblock),
-		.rm_blockcount	= cpu_to_be32(new->rm_blockcount),
-		.rm_owner	= cpu_to_be64(new->rm_owner),
-	} };
+	struct xfs_rmap_walk walk = { .exchange = exchange, .tp = tp, .alone = true };
 
-	if (new->rm_flags & XFS_RMAP_UNWRITTEN)
-		offset |= XFS_RMAP_OFF_UNWRITTEN;
-	if (new->rm_flags & XFS_RMAP_BMBT_BLOCK)
-		offset |= XFS_RMAP_OFF_BMBT_BLOCK;
-	record.rmap.rm_offset = cpu_to_be64(offset);
-	return xfs_btree_update(walk->cursor, &record);
+	return check_all(exchange, &walk, log_bytes);
 }
 
-static int change(struct xfs_rmap_walk *walk, struct xfs_piece *piece, int side)
+/*
+ * The same in the transaction, which gets the leaves that will change.  Nothing has changed so
+ * far, and after an error nothing does.
+ */
+int xfs_rmap_check_all(struct xfs_exchange *exchange, struct xfs_trans *tp, u64 *log_bytes)
 {
-	const struct xfs_rmap_irec old = rmap_of(walk->exchange, piece, side, false);
-	const struct xfs_rmap_irec new = rmap_of(walk->exchange, piece, side, true);
-	bool found;
-	int error;
+	struct xfs_rmap_walk walk = {
+		.exchange	= exchange,
+		.tp		= tp,
+		.alone		= true,
+		.keeps		= true,
+	};
 
-	error = look_up(walk->cursor, &old, &found);
-	if (!error && !found)
+	return check_all(exchange, &walk, log_bytes);
+}
+
+/* --- the change --------------------------------------------------------------------- */
+
+/*
+ * Whether the keys above a leaf stay what they are when the record at @place gets another owner
+ * and offset.  The lower key is that of the first record.  The upper one is the highest of
+ * all: it is none of this record's if another one ends behind it, as the last does where
+ * blocks have one owner.
+ */
+static bool keeps_keys(const struct xfs_buf *leaf, unsigned int place)
+{
+	return place > 1 &&
+	       end_of(record_at(leaf, count_of(leaf))) > end_of(record_at(leaf, place));
+}
+
+static void overwrite(struct xfs_trans *tp, struct xfs_buf *leaf, unsigned int place,
+		      const struct xfs_rmap_rec *new)
+{
+	struct xfs_rmap_rec *record = record_at(leaf, place);
+	unsigned int offset = (void *)record - leaf->b_addr;
+
+	*record = *new;
+	xfs_trans_buf_set_type(tp, leaf, XFS_BLFT_BTREE_BUF);
+	xfs_trans_log_buf(tp, leaf, offset, offset + sizeof(*new) - 1);
+}
+
+/*
+ * Overwrites the record that the cursor is on, in its place.  XFS makes the keys of a leaf anew
+ * each time, from all its records: that is most of what it does, and hardly ever needed.
+ */
+int xfs_rmap_update(struct xfs_rmap_walk *walk, const struct xfs_rmap_irec *new)
+{
+	struct xfs_buf *leaf = walk->cursor->bc_levels[0].bp;
+	unsigned int place = walk->cursor->bc_levels[0].ptr;
+	union xfs_btree_rec record = { .rmap = encode(new) };
+
+	if (!keeps_keys(leaf, place))
+		return xfs_btree_update(walk->cursor, &record);
+	overwrite(walk->tp, leaf, place, &record.rmap);
+	return 0;
+}
+
+/* With a cursor of the transaction, which has the leaf. */
+static int change_by_cursor(struct xfs_rmap_walk *walk, const struct xfs_rmap_change *rmap,
+			    const struct xfs_rmap_irec *new)
+{
+	const struct xfs_rmap_irec old = rmap_of(walk->exchange, piece_of(walk->exchange, rmap),
+						 rmap->side, false);
+	struct xfs_rmap_irec there;
+	int error, found = 0;
+
+	error = enter_ag_of(walk, rmap) ?:
+		xfs_rmap_lookup_le(walk->cursor, old.rm_startblock, old.rm_owner,
+				   old.rm_offset, old.rm_flags, &there, &found);
+	if (!error && (!found || there.rm_startblock != old.rm_startblock ||
+		       there.rm_owner != old.rm_owner))
 		error = -EUCLEAN;
-	return error ?: xfs_rmap_update(walk, &new);
+	return error ?: xfs_rmap_update(walk, new);
+}
+
+static int change(struct xfs_rmap_walk *walk, struct xfs_rmap_change *rmap)
+{
+	const struct xfs_rmap_irec new = rmap_of(walk->exchange, piece_of(walk->exchange, rmap),
+						 rmap->side, true);
+	const struct xfs_rmap_rec record = encode(&new);
+
+	if (!keeps_keys(rmap->leaf, rmap->place))
+		return change_by_cursor(walk, rmap, &new);
+	overwrite(walk->tp, rmap->leaf, rmap->place, &record);
+	return 0;
 }
 
 /* Gives the blocks that xfs_rmap_check_all() has found their new owners. */
 int xfs_rmap_change_all(const struct xfs_exchange *exchange, struct xfs_trans *tp)
 {
-	u64 log_bytes;
+	struct xfs_rmap_walk walk = { .exchange = exchange, .tp = tp };
 
-	return visit_all(exchange, tp, change, &log_bytes);
+	return visit_all(&walk, change);
 }

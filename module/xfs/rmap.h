@@ -7,17 +7,7 @@
 
 #include "exchange.h"
 #include "measure.h"
-
-/* The place of a block: its AG, and which it is there. */
-static inline xfs_agnumber_t xfs_ag_of(const struct xfs_mount *mp, u64 block)
-{
-	return block >> mp->m_sb.sb_agblklog;
-}
-
-static inline xfs_agblock_t xfs_block_in_ag(const struct xfs_mount *mp, u64 block)
-{
-	return block & (BIT_ULL(mp->m_sb.sb_agblklog) - 1);
-}
+#include "walk.h"
 
 /*
  * A cursor in the tree of one AG after the other, whose headers are locked.  From one record
@@ -26,6 +16,8 @@ static inline xfs_agblock_t xfs_block_in_ag(const struct xfs_mount *mp, u64 bloc
 struct xfs_rmap_walk {
 	const struct xfs_exchange	*exchange;
 	struct xfs_trans		*tp;
+	bool				alone;		/* the cursor is in no transaction */
+	bool				keeps;		/* @tp gets the leaves that change */
 	xfs_agnumber_t			agno;
 	bool				listened_to;
 	struct xfs_btree_cur		*cursor;	/* of @agno's, or NULL */
@@ -36,12 +28,15 @@ int xfs_rmap_lock_ag(const struct xfs_exchange *exchange, struct xfs_trans *tp,
 		     xfs_agnumber_t agno);
 int xfs_rmap_enter_ag(struct xfs_rmap_walk *walk, xfs_agnumber_t agno);
 void xfs_rmap_leave_ag(struct xfs_rmap_walk *walk, int error);
+bool xfs_rmap_read(const struct xfs_btree_cur *cursor, struct xfs_rmap_irec *record);
 int xfs_rmap_update(struct xfs_rmap_walk *walk, const struct xfs_rmap_irec *new);
 
 int xfs_rmap_collect(struct xfs_exchange *exchange);
 void xfs_rmap_forget(struct xfs_exchange *exchange);
 
 int xfs_rmap_lock_ags(const struct xfs_exchange *exchange, struct xfs_trans *tp);
+int xfs_rmap_measure_all(struct xfs_exchange *exchange, struct xfs_trans *tp,
+			 u64 *log_bytes);
 int xfs_rmap_check_all(struct xfs_exchange *exchange, struct xfs_trans *tp,
 		       u64 *log_bytes);
 int xfs_rmap_change_all(const struct xfs_exchange *exchange, struct xfs_trans *tp);

@@ -46,24 +46,9 @@
 #include "exchange.h"
 #include "forks.h"
 #include "map_blocks.h"
+#include "map_records.h"
 #include "rmap.h"
 #include "room.h"
-
-/* What @side has for a piece before the exchange, or after it (@new). */
-static struct xfs_bmbt_irec record_of(const struct xfs_piece *piece, int side,
-				      bool new)
-{
-	const struct xfs_mapping mapping = new ? new_mapping(piece, side) :
-						 piece->old[side];
-
-	return (struct xfs_bmbt_irec) {
-		.br_startoff	= piece->offset[side],
-		.br_startblock	= mapping.block,
-		.br_blockcount	= piece->length,
-		.br_state	= mapping.unwritten ? XFS_EXT_UNWRITTEN :
-						      XFS_EXT_NORM,
-	};
-}
 
 /*
  * What one call may do for users without CAP_SYS_ADMIN: others who write where it works wait
@@ -80,59 +65,16 @@ static u64 user_limit(void)
 								  READ_ONCE(xfs_max_extents_user);
 }
 
-/* The record of @side that a piece replaces, in its map's tree. */
-static int measure_side(const struct xfs_pieces *pieces, const struct xfs_piece *piece, int side,
-			struct xfs_btree_cur *cursor, struct xfs_walk_measure *measure)
-{
-	int error, found;
-
-	if (!has_side(piece, side) || !is_replaced(piece, side))
-		return 0;
-	cond_resched();
-	cursor->bc_rec.b = record_of(piece, side, false);
-	error = xfs_btree_lookup(cursor, XFS_LOOKUP_EQi, &found);
-	if (!error)
-		xfs_measure_record(measure, cursor);
-	return error;
-}
-
-/*
- * Blocks of a map whose records are replaced; its ILOCK.  A block that is come back to is
- * counted again.
- */
-static int measure_map(struct xfs_exchange *exchange, const struct xfs_map *map, u64 *bytes)
-{
-	const struct xfs_pieces *pieces = &exchange->pieces;
-	struct xfs_walk_measure measure = { };
-	struct xfs_btree_cur *cursor;
-	int error = 0, side;
-	u64 i;
-
-	if (!map->replaced || map->ip->i_df.if_format != XFS_DINODE_FMT_BTREE)
-		return 0;
-	cursor = xfs_bmbt_init_cursor(exchange->mp, NULL, map->ip, XFS_DATA_FORK);
-	for (i = 0; i < pieces->count; i++)
-		for (side = 0; side < 2 && !error; side++)
-			if (xfs_map_of(pieces, &pieces->piece[i], side) == map)
-				error = measure_side(pieces, &pieces->piece[i], side, cursor,
-						     &measure);
-	xfs_btree_del_cursor(cursor, error);
-	*bytes += measure.bytes;
-	return error;
-}
-
 static int measure_maps(struct xfs_exchange *exchange, struct xfs_measure *measure)
 {
 	const struct xfs_pieces *pieces = &exchange->pieces;
 	unsigned int nofs;
 	int error;
-	u32 i;
 
 	xfs_exchange_lock_maps(exchange);
 	nofs = memalloc_nofs_save();
-	error = xfs_pieces_are_stale(pieces) ? -EAGAIN : 0;
-	for (i = 0; i < pieces->map_count && !error; i++)
-		error = measure_map(exchange, &pieces->maps[i], &measure->map_bytes);
+	error = xfs_pieces_are_stale(pieces) ? -EAGAIN :
+		xfs_map_records_measure(exchange, &measure->map_bytes);
 	memalloc_nofs_restore(nofs);
 	xfs_exchange_unlock_maps(exchange);
 	return error;
@@ -154,7 +96,7 @@ static int measure_rmaps(struct xfs_exchange *exchange, struct xfs_measure *meas
 	if (IS_ERR(tp))
 		return PTR_ERR(tp);
 	error = xfs_rmap_lock_ags(exchange, tp) ?:
-		xfs_rmap_check_all(exchange, tp, &measure->rmap_bytes);
+		xfs_rmap_measure_all(exchange, tp, &measure->rmap_bytes);
 	xfs_trans_cancel(tp);
 	measure->rmap_bytes += xfs_spare_log_bytes(exchange, measure->rmap_bytes);
 	return error;
@@ -257,6 +199,7 @@ void xfs_exchange_finish(struct xfs_exchange *exchange)
 {
 	xfs_exchange_forget_ags(exchange);
 	xfs_rmap_forget(exchange);
+	xfs_map_records_forget(exchange);
 	xfs_forks_forget(exchange);
 	xfs_forget_pieces(&exchange->pieces);
 }
@@ -291,6 +234,16 @@ struct gain {
 static struct xfs_dquot *dquot_of(const struct xfs_inode *ip, int kind)
 {
 	return kind == 0 ? ip->i_udquot : kind == 1 ? ip->i_gdquot : ip->i_pdquot;
+}
+
+static bool is_counted(const struct xfs_pieces *pieces, int kind)
+{
+	u32 i;
+
+	for (i = 0; i < pieces->map_count; i++)
+		if (dquot_of(pieces->maps[i].ip, kind))
+			return true;
+	return false;
 }
 
 /* -E2BIG: one transaction cannot change so many. */
@@ -360,7 +313,8 @@ static int reserve_quota(const struct xfs_exchange *exchange,
 	int kind, error = 0;
 
 	for (kind = 0; kind < 3 && !error; kind++)
-		error = reserve_quota_of_kind(exchange, tp, kind);
+		if (is_counted(&exchange->pieces, kind))
+			error = reserve_quota_of_kind(exchange, tp, kind);
 	return error;
 }
 
@@ -410,6 +364,7 @@ static int prepare(struct xfs_exchange *exchange, struct xfs_trans *tp)
 	if (exchange->forks.chosen)
 		return reserve_quota(exchange, tp) ?: xfs_forks_prepare(exchange, tp);
 	error = reserve_quota(exchange, tp) ?:
+		xfs_map_records_lock(exchange, tp) ?:
 		xfs_exchange_lock_ags(exchange, tp) ?:
 		xfs_rmap_check_all(exchange, tp, &rmap_bytes) ?:
 		check_reservation(exchange, rmap_bytes) ?:
@@ -425,7 +380,7 @@ static int unmap(const struct xfs_exchange *exchange, struct xfs_trans *tp,
 		 const struct xfs_piece *piece, int side)
 {
 	struct xfs_inode *ip = xfs_piece_inode(&exchange->pieces, piece, side);
-	struct xfs_bmbt_irec old = record_of(piece, side, false);
+	struct xfs_bmbt_irec old = xfs_piece_record(piece, side, false);
 	int error, done = 0;
 
 	if (!has_side(piece, side) || is_hole(&piece->old[side]))
@@ -477,9 +432,10 @@ static int update_tree(struct xfs_map *map, struct xfs_trans *tp,
 	return error;
 }
 
-static int replace(struct xfs_map *map, struct xfs_trans *tp,
-		   struct xfs_bmbt_irec *new, bool rmap_in_place)
+static int replace(struct xfs_exchange *exchange, struct xfs_trans *tp,
+		   const struct xfs_piece *piece, int side, struct xfs_bmbt_irec *new)
 {
+	struct xfs_map *map = xfs_map_of(&exchange->pieces, piece, side);
 	struct xfs_inode *ip = map->ip;
 	struct xfs_iext_cursor cursor;
 	struct xfs_bmbt_irec old;
@@ -490,8 +446,10 @@ static int replace(struct xfs_map *map, struct xfs_trans *tp,
 	    old.br_blockcount != new->br_blockcount)
 		return -EUCLEAN;
 	xfs_iext_update_extent(ip, 0, &cursor, new);
-	if (!rmap_in_place)
+	if (!piece->rmaps_in_place)
 		xfs_rmap_map_extent(tp, ip, XFS_DATA_FORK, new);
+	if (xfs_map_record_replace(exchange, tp, piece, side, new))
+		return 0;
 	if (ip->i_df.if_format == XFS_DINODE_FMT_BTREE)
 		return update_tree(map, tp, &old, new);
 	xfs_trans_log_inode(tp, ip, XFS_ILOG_CORE | XFS_ILOG_DEXT);
@@ -501,14 +459,13 @@ static int replace(struct xfs_map *map, struct xfs_trans *tp,
 static int map(struct xfs_exchange *exchange, struct xfs_trans *tp,
 	       const struct xfs_piece *piece, int side)
 {
-	struct xfs_map *map = xfs_map_of(&exchange->pieces, piece, side);
-	struct xfs_bmbt_irec new = record_of(piece, side, true);
-	struct xfs_inode *ip = map->ip;
+	struct xfs_bmbt_irec new = xfs_piece_record(piece, side, true);
+	struct xfs_inode *ip = xfs_piece_inode(&exchange->pieces, piece, side);
 
 	if (!has_side(piece, side) || new.br_startblock == HOLESTARTBLOCK)
 		return 0;
 	if (is_replaced(piece, side))
-		return replace(map, tp, &new, piece->rmaps_in_place);
+		return replace(exchange, tp, piece, side, &new);
 	/* Where it takes them off again, as if they had been delayed. */
 	if (XFS_BMAPI_REMAP_TAKES_DELAYED)
 		ip->i_delayed_blks += new.br_blockcount;
