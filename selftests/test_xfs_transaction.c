@@ -431,7 +431,7 @@ static void in_one_file(struct list *list)
 
 	make_listed(list, &spec, 1);
 	shuffle(place, COUNT(place));
-	for (i = 0; i < 40; i++)
+	for (i = 0; i < 20; i++)
 		list->pairs[list->count++] = block_pair(list->fd[0], place[2 * i],
 							list->fd[0], place[2 * i + 1]);
 }
@@ -514,7 +514,7 @@ static void test_vectors(void **state)
 		{ "a vector of 400 slots and pages of 1,000 extents", slots_in_many_extents, 8 },
 		{ "a vector of 1,000 blocks, backwards", backwards, 8 },
 		{ "a vector of 1,000 pairs in eight files at random", at_random, 16 },
-		{ "a vector of 40 pairs in one file", in_one_file, 0 },
+		{ "a vector of 20 pairs in one file", in_one_file, 0 },
 	};
 	unsigned int i;
 

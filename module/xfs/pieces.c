@@ -502,6 +502,12 @@ static u64 count_all_blocks(const struct xfs_pieces *pieces)
 	return blocks;
 }
 
+/* Whether two records that could join may together have more blocks than one can. */
+static bool may_be_too_long(const struct xfs_pieces *pieces)
+{
+	return count_all_blocks(pieces) > XFS_MAX_BMBT_EXTLEN;
+}
+
 /*
  * Two records that could join stay two if both together have more blocks than one can: so
  * many of these there may be in the ranges, and one at each end of each.  So many records
@@ -509,7 +515,7 @@ static u64 count_all_blocks(const struct xfs_pieces *pieces)
  */
 static void count_long_records(const struct xfs_pieces *pieces, struct xfs_map *map)
 {
-	if (!map->joined || count_all_blocks(pieces) <= XFS_MAX_BMBT_EXTLEN)
+	if (!map->joined || !may_be_too_long(pieces))
 		return;
 	map->inserts += map->long_records;
 	map->growth.risen += map->long_records;
@@ -535,13 +541,25 @@ static void begin_map(struct xfs_map *map)
 	map->growth.turn = map->growth.records;
 }
 
+/*
+ * Where it is not known when records come and go, each that comes may be the one that no longer
+ * fits into the inode; but none is where even without all that go there are too many.
+ */
+static u64 count_unknown_conversions(const struct xfs_pieces *pieces, const struct xfs_map *map)
+{
+	u64 room = xfs_inline_records(map->ip);
+	u64 go = map->deletes + (may_be_too_long(pieces) ? map->long_records : 0);
+
+	return map->ip->i_df.if_nextents > room + go ? 0 : map->inserts;
+}
+
 static void end_map(const struct xfs_pieces *pieces, struct xfs_map *map)
 {
 	count_long_records(pieces, map);
 	if (map->is_in_many)
 		count_in_any_order(map);
 	if (map->is_unknown)
-		map->growth.conversions = map->inserts;
+		map->growth.conversions = count_unknown_conversions(pieces, map);
 }
 
 static void begin_ranges(const struct xfs_pieces *pieces)
