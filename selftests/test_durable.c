@@ -139,9 +139,9 @@ static int stage_for(int file)
 
 static int make_subvolume(void)
 {
-	assert_int_equal(run("test -d %s/other || btrfs -q subvolume create %s/other",
+	assert_int_equal(run("test -d %s/second || btrfs -q subvolume create %s/second",
 			     mount_point, mount_point), 0);
-	return open_unnamed(path_of("other"), O_EXCL);
+	return open_unnamed(path_of("second"), O_EXCL);
 }
 
 static int make_file1(const struct row *row, int file2)
