@@ -41,6 +41,7 @@ static struct exchange_users users = EXCHANGE_USERS(users);
 struct hold {
 	struct hlist_node	node;
 	struct path		path;
+	struct inode		*inode;		/* that has the data: on overlayfs another one */
 	struct exchange_user	*user;
 	struct pid		*holder;	/* who called */
 };
@@ -48,6 +49,7 @@ struct hold {
 static DEFINE_HASHTABLE(holds, 6);	/* by inode */
 static DEFINE_SPINLOCK(holds_lock);	/* of the table; nothing is inside it */
 
+/* The inode of the caller's file. */
 static struct inode *inode_of(const struct hold *hold)
 {
 	return d_inode(hold->path.dentry);
@@ -73,7 +75,7 @@ void exchange_hold_query(const struct inode *inode, struct exchrange_query *quer
 
 	spin_lock(&holds_lock);
 	hash_for_each_possible(holds, hold, node, (unsigned long)inode) {
-		if (inode_of(hold) != inode)
+		if (hold->inode != inode)
 			continue;
 		query->holds++;
 		if (!query->holder)
@@ -85,7 +87,7 @@ void exchange_hold_query(const struct inode *inode, struct exchrange_query *quer
 static void add_hold(struct hold *hold)
 {
 	spin_lock(&holds_lock);
-	hash_add(holds, &hold->node, (unsigned long)inode_of(hold));
+	hash_add(holds, &hold->node, (unsigned long)hold->inode);
 	spin_unlock(&holds_lock);
 }
 
@@ -96,11 +98,40 @@ static void remove_hold(struct hold *hold)
 	spin_unlock(&holds_lock);
 }
 
+/* --- who writes -------------------------------------------------------------------------- */
+
+/* As deny_write_access(), which takes an open file: -ETXTBSY where somebody writes. */
+static int deny_writers(struct inode *inode)
+{
+	return atomic_dec_unless_positive(&inode->i_writecount) ? 0 : -ETXTBSY;
+}
+
+/* The overlay's file, and the one that has the data: others may name that. */
+static int deny_all_writers(struct file *file, struct inode *data)
+{
+	int error = deny_writers(file_inode(file));
+
+	if (error || data == file_inode(file))
+		return error;
+	error = deny_writers(data);
+	if (error)
+		atomic_inc(&file_inode(file)->i_writecount);
+	return error;
+}
+
+static void allow_writers(const struct hold *hold)
+{
+	atomic_inc(&hold->inode->i_writecount);
+	if (inode_of(hold) != hold->inode)
+		atomic_inc(&inode_of(hold)->i_writecount);
+}
+
 /* --- the descriptor ---------------------------------------------------------------------- */
 
 static void hold_show_fdinfo(struct seq_file *out, struct file *file)
 {
-	const struct inode *inode = inode_of(file->private_data);
+	const struct hold *hold = file->private_data;
+	const struct inode *inode = inode_of(hold);
 
 	seq_printf(out, "exchrange-hold ino:%lx sdev:%x\n",
 		   (unsigned long)inode->i_ino, inode->i_sb->s_dev);
@@ -109,8 +140,7 @@ static void hold_show_fdinfo(struct seq_file *out, struct file *file)
 static void drop_hold(struct hold *hold)
 {
 	remove_hold(hold);
-	/* As allow_write_access(), which takes an open file. */
-	atomic_inc(&inode_of(hold)->i_writecount);
+	allow_writers(hold);
 	exchange_uncharge_user(&users, hold->user);
 	put_pid(hold->holder);
 	path_put(&hold->path);
@@ -143,7 +173,8 @@ static struct hold *make_hold(struct file *file)
 		error = PTR_ERR(hold->user);
 		goto out_free;
 	}
-	error = deny_write_access(file);
+	hold->inode = exchange_data_inode(file);
+	error = deny_all_writers(file, hold->inode);
 	if (error)
 		goto out_uncharge;
 	hold->path = file->f_path;
