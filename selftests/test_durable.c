@@ -427,9 +427,84 @@ static void test_notreelog(void **state)
 	leave_scratch();
 }
 
+/* The file system on the other disk has the same name as its original. */
+#define FORGET	"{ ! btrfs device scan --forget 2>/dev/null || true; }"
+
+/*
+ * What @name would hold after a crash now, with the log replayed: 0 if that is all of before the
+ * exchange, 'b', or, where somebody has committed it, all of after it, 'a'.
+ */
+static int look_after_crash(const char *name)
+{
+	int copied = run("dd if=$SCRATCH_DEV1 of=$SCRATCH_DEV2 bs=1M count=300 iflag=direct oflag=direct status=none");
+
+	unmount_scratch();
+	return copied ?: run(FORGET " && mount $SCRATCH_DEV2 " SCRATCH " && { found=$(tr -s abc <" SCRATCH "/%s); echo \"# $found\"; umount " SCRATCH "; " FORGET
+			     "; wipefs -qa $SCRATCH_DEV2; [ \"$found\" = a ] || [ \"$found\" = b ]; }", name);
+}
+
+/*
+ * Without CoW the new owner of a block writes to the block itself.  That of a file whose fsync was
+ * a moment ago is in the log, which a crash replays: the file has what the fsync promised.
+ */
+static void lose_no_block_of_the_log(bool evicted)
+{
+	struct exchrange_range range = { .length = 4 * BLOCK };
+	void *bytes = aligned_alloc(BLOCK, 4 * BLOCK);
+	int direct, after;
+
+	assert_non_null(bytes);
+	enter_scratch(kind->mkfs_small, "");
+	range.file1_fd = make_file("file1", none, 1);
+	range.file2_fd = make_file("file2", none, 2);
+	set_no_cow(range.file1_fd);
+	set_no_cow(range.file2_fd);
+	memset(bytes, 'a', 4 * BLOCK);
+	assert_int_equal(pwrite(range.file1_fd, bytes, 4 * BLOCK, 0), 4 * BLOCK);
+	assert_int_equal(syncfs(range.file1_fd), 0);
+	memset(bytes, 'b', 4 * BLOCK);
+	assert_int_equal(pwrite(range.file2_fd, bytes, 4 * BLOCK, 0), 4 * BLOCK);
+	assert_int_equal(fsync(range.file2_fd), 0);
+	if (evicted) {
+		close(range.file1_fd);
+		close(range.file2_fd);
+		assert_int_equal(run("for i in 1 2 3; do echo 3 >/proc/sys/vm/drop_caches; done"), 0);
+		range.file1_fd = open_path(path_of("file1"), O_RDWR);
+		range.file2_fd = open_path(path_of("file2"), O_RDWR);
+	}
+	assert_int_equal(device_exchange(&range), 0);
+	/* To the disk, and no more. */
+	direct = open_path(path_of("file1"), O_RDWR | O_DIRECT);
+	memset(bytes, 'c', 4 * BLOCK);
+	assert_int_equal(pwrite(direct, bytes, 4 * BLOCK, 0), 4 * BLOCK);
+	close(direct);
+	close(range.file1_fd);
+	close(range.file2_fd);
+	free(bytes);
+	after = look_after_crash("file2");
+	check_scratch();
+	leave_scratch();
+	assert_int_equal(after, 0);
+}
+
+static void test_blocks_that_the_log_has(void **state)
+{
+	(void)state;
+	lose_no_block_of_the_log(false);
+}
+
+/* Nothing in memory says of the file that it was logged. */
+static void test_blocks_that_the_log_has_of_an_evicted_file(void **state)
+{
+	(void)state;
+	lose_no_block_of_the_log(true);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct CMUnitTest others[] = {
+		cmocka_unit_test(test_blocks_that_the_log_has),
+		cmocka_unit_test(test_blocks_that_the_log_has_of_an_evicted_file),
 		cmocka_unit_test(test_a_staging_file_that_is_used_again),
 		cmocka_unit_test(test_several_files_are_logged_together),
 		cmocka_unit_test(test_several_files_that_nobody_waits_for_commit),

@@ -124,6 +124,8 @@ int btrfs_pair_map(const struct btrfs_pair *pair, int side, u64 transid);
 void btrfs_pair_drop_maps(const struct btrfs_pair *pair, int side);
 
 /* log.c */
+bool btrfs_log_must_go(const struct btrfs_trans_handle *trans,
+		       const struct btrfs_exchange *exchange);
 bool btrfs_log_may_be_at_once(const struct btrfs_exchange *exchange);
 void btrfs_log_begin(struct btrfs_trans_handle *trans, struct btrfs_exchange *exchange);
 void btrfs_log_end(struct btrfs_trans_handle *trans, struct btrfs_exchange *exchange,

@@ -73,6 +73,39 @@ static bool is_copied_on_write(const struct btrfs_exchange *exchange)
 }
 
 /*
+ * Whether the log of @transid may have @inode.  What came into memory after it was logged
+ * does not know, if it changed in that transaction.
+ */
+static bool may_be_logged(const struct btrfs_inode *inode, u64 transid)
+{
+	const u64 logged = READ_ONCE(inode->logged_trans);
+
+	return logged == transid ||
+	       (!logged && READ_ONCE(inode->last_trans) == transid &&
+		READ_ONCE(inode->root->log_root));
+}
+
+/*
+ * Whether a block of a file in the log, on the disk perhaps, gets a new owner that writes to it in
+ * place: a crash would bring the old owner back with what the new one wrote.  The transaction
+ * has to be committed first.  With all inodes locked: no fsync of them comes in between.
+ */
+bool btrfs_log_must_go(const struct btrfs_trans_handle *trans,
+		       const struct btrfs_exchange *exchange)
+{
+	u32 i;
+
+	for (i = 0; i < exchange->vector->inode_count; i++) {
+		const struct btrfs_inode *inode = exchange->files[i].inode;
+
+		if (inode->flags & BTRFS_INODE_NODATACOW &&
+		    may_be_logged(inode, trans->transid))
+			return true;
+	}
+	return false;
+}
+
+/*
  * The link count of @inode in the last commit, which is what a crash brings back: 0 where it
  * is not there.  Negative: an error.  The handle keeps that commit in its place.
  */

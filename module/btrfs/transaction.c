@@ -950,7 +950,8 @@ int btrfs_exchange_extents(struct btrfs_exchange *exchange)
 	if (IS_ERR(trans))
 		return PTR_ERR(trans);
 	exchange->transid = trans->transid;
-	exchange->must_wait = !is_admitted(trans, exchange);
+	exchange->must_wait = !is_admitted(trans, exchange) ||
+			      btrfs_log_must_go(trans, exchange);
 	if (exchange->must_wait) {
 		btrfs_end_transaction(trans);
 		return -EAGAIN;
