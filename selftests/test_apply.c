@@ -289,14 +289,16 @@ static void test_no_space(void **state)
 	leave_scratch();
 }
 
-/* Two of three are staged. */
-#define HALF_STAGED	"{ strace -qq -o /dev/null -e trace=fchdir -e inject=fchdir:delay_enter=5000000:when=5" \
-			" exchrange apply new live 2>err >out & } && apply=$!; " BEGUN
+/* Two of three are staged, and it stands still until GO_ON. */
+#define HALF_STAGED	"rm -f trace; { strace -qq -o trace -e trace=fchdir -e inject=fchdir:signal=STOP:when=5"	\
+			" exchrange apply new live 2>err >out & } && apply=$!; "				\
+			UNTIL("grep -qs 'stopped by SIGSTOP' trace")
+#define GO_ON		"pkill -CONT -x exchrange; "
 
 static void test_a_change_meanwhile(void **state)
 {
 	(void)state;
-	check(HALF_STAGED "echo more >>live/cert; echo more >>was/cert; ! wait $apply && ! test -s out"
+	check(HALF_STAGED "echo more >>live/cert; echo more >>was/cert; " GO_ON "! wait $apply && ! test -s out"
 	      " && grep -q 'live/cert: has changed meanwhile' err && grep -q 'live: nothing was changed; try again' err" UNCHANGED
 	      " && exchrange apply new live >/dev/null && cmp new/cert live/cert && cmp new/key live/key");
 }
@@ -305,7 +307,7 @@ static void test_a_change_meanwhile(void **state)
 static void test_a_change_of_what_is_read(void **state)
 {
 	(void)state;
-	check(HALF_STAGED "echo more >>new/cert; echo more >>given/cert; ! wait $apply && ! test -s out"
+	check(HALF_STAGED "echo more >>new/cert; echo more >>given/cert; " GO_ON "! wait $apply && ! test -s out"
 	      " && grep -q 'new/cert: changed while it was read' err && grep -q 'live: nothing was changed' err" UNCHANGED);
 }
 
@@ -314,9 +316,9 @@ static void test_links_that_come_meanwhile(void **state)
 {
 	(void)state;
 	check("mkdir other && echo outside >other/key && echo outside >other/site; "
-	      HALF_STAGED "mv live/key key; ln -s ../other/key live/key; ! wait $apply; rm live/key; mv key live/key; grep -q 'live/key: has become a symbolic link' err" UNCHANGED
+	      HALF_STAGED "mv live/key key; ln -s ../other/key live/key; " GO_ON "! wait $apply; rm live/key; mv key live/key; grep -q 'live/key: has become a symbolic link' err" UNCHANGED
 	      " && grep -qx outside other/key");
-	check(HALF_STAGED "mv live/conf conf; ln -s ../other live/conf; wait $apply; rm live/conf; mv conf live/conf;"
+	check(HALF_STAGED "mv live/conf conf; ln -s ../other live/conf; " GO_ON "wait $apply; rm live/conf; mv conf live/conf;"
 	      " grep -qx outside other/site && grep -qx outside other/key && cmp live/conf/deep/site new/conf/deep/site");
 }
 

@@ -47,7 +47,8 @@ static bool has_runtime(const char *program)
 
 /* Around a script that runs a container, and knows nobody as $U. */
 #define OUTSIDE								\
-	"before=$(stat -c '%i %h %u %g %a' f); inotifywait -q -m -e modify --format %e name >events 2>/dev/null & w=$!; sleep 1; "	\
+	"before=$(stat -c '%i %h %u %g %a' f); inotifywait -q -m -e modify --format %e name >events 2>/dev/null & w=$!; "	\
+	WATCHES("$w")								\
 	"( "
 #define STAYS								\
 	" ); s=$?; sleep 1; kill $w; test $s = 0 && test \"$(cat name)\" = edited && test \"$(stat -c '%i %h %u %g %a' f)\" = \"$before\"" \

@@ -59,7 +59,8 @@ static void test_a_program_runs_beside_an_update(void **state)
 static void test_a_program_that_runs(void **state)
 {
 	(void)state;
-	assert_complains("cp /bin/sleep job && { ./job 100 & p=$!; sleep 0.5; echo x | exchrange write job; s=$?;"
+	assert_complains("cp /bin/sleep job && { ./job 100 & p=$!; " UNTIL("test $(readlink /proc/$p/exe) = $PWD/job")
+			 "echo x | exchrange write job; s=$?;"
 			 " kill $p; cmp /bin/sleep job && exit $s; }", 1, "job: is a program that is running", "");
 }
 

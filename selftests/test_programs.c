@@ -7,23 +7,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common.h"
+#include "scripts.h"
 
-#define FOLDER	"%s/programs"
 #define PLUGIN	"/usr/libexec/exchrange/vim"
 
 static int make_folder(void **state)
 {
 	(void)state;
-	return run("rm -rf " FOLDER " && mkdir " FOLDER " && cd " FOLDER
-		   " && printf 'one\\ntwo\\n' >f && ln f link && setfattr -n user.note -v kept f"
-		   " && setfacl -m u:33:r f",
-		   mount_point, mount_point, mount_point);
-}
-
-static void check(const char *script)
-{
-	assert_int_equal(run("cd " FOLDER " && { %s\n}", mount_point, script), 0);
+	return enter_folder("programs") ||
+	       run("cd %s/programs && printf 'one\\ntwo\\n' >f && ln f link && setfattr -n user.note -v kept f"
+		   " && setfacl -m u:33:r f", mount_point);
 }
 
 /* vim in batch mode, with the plugin and nothing else, these commands, and what it says. */
@@ -122,8 +115,8 @@ static void test_vim_and_a_mounted_file(void **state)
 static void test_watchers_of_vim(void **state)
 {
 	(void)state;
-	check("inotifywait -q -m --format %e f >events & watcher=$!; sleep 2; " VIM "-c 'normal ggOnew' -c 'w' -c 'q' f;"
-	      " sleep 2; kill $watcher; cat events; grep -qx MODIFY events && ! grep -qE 'MOVE|DELETE|IGNORED' events");
+	check("inotifywait -q -m --format %e f >events & watcher=$!; " WATCHES("$watcher") VIM "-c 'normal ggOnew' -c 'w' -c 'q' f;"
+	      UNTIL("grep -qx MODIFY events") "sleep 1; kill $watcher; cat events; grep -qx MODIFY events && ! grep -qE 'MOVE|DELETE|IGNORED' events");
 }
 
 static void test_git_with_edit(void **state)

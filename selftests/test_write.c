@@ -99,8 +99,8 @@ static void test_from_a_sparse_file(void **state)
 static void test_from_a_file_that_changes(void **state)
 {
 	(void)state;
-	assert_complains("head -c 80M /dev/zero >/dev/shm/busy; perl -e 'open F, \"+<\", \"/dev/shm/busy\"; while (1) { sysseek F, 0, 0; syswrite F, \"x\" }' & p=$!;"
-			 " sleep 0.5; cp f want; exchrange write --from /dev/shm/busy f; s=$?; kill $p; wait $p; rm /dev/shm/busy;"
+	assert_complains("head -c 80M /dev/zero >/dev/shm/busy; perl -e 'open F, \"+<\", \"/dev/shm/busy\"; while (1) { sysseek F, 0, 0; syswrite F, \"x\" }' & p=$!; "
+			 UNTIL("test \"$(head -c 1 /dev/shm/busy)\" = x") "cp f want; exchrange write --from /dev/shm/busy f; s=$?; kill $p; wait $p; rm /dev/shm/busy;"
 			 " cmp want f && exit $s", 1, "/dev/shm/busy: changed while it was read; f was not written", "");
 	assert_complains("head -c 80M /dev/zero >/dev/shm/busy; perl -e 'while (1) { truncate \"/dev/shm/busy\", $_ << 20 for 10, 80 }' & p=$!;"
 			 " sleep 0.5; exchrange write --from /dev/shm/busy f; s=$?; kill $p; wait $p; rm /dev/shm/busy;"
@@ -129,8 +129,8 @@ static void test_links_are_followed(void **state)
 static void test_a_watcher(void **state)
 {
 	(void)state;
-	check("inotifywait -q -m --format %e f >events & watcher=$!; sleep 1;"
-	      " echo x | exchrange write f; sleep 1; kill $watcher; cat events >&2;"
+	check("inotifywait -q -m --format %e f >events & watcher=$!; " WATCHES("$watcher")
+	      "echo x | exchrange write f; " UNTIL("grep -qx MODIFY events") "sleep 0.5; kill $watcher; cat events >&2;"
 	      " grep -qx MODIFY events && ! grep -qE 'MOVE|DELETE|IGNORED' events");
 }
 
@@ -344,8 +344,9 @@ static void test_no_back_end(void **state)
 	/* Where it is not needed, it is not taken. */
 	check("ln f link && echo z | exchrange write --fallback=rename f && echo z | cmp - link");
 	/* One that is told to end takes its temporary file away. */
-	check("{ echo part; sleep 60; } | exchrange write --fallback=rename /dev/shm/w/f & sleep 1;"
-	      " pkill -x exchrange; sleep 1; pkill -x sleep; test $(ls -A /dev/shm/w | wc -l) = 3"
+	check("{ echo part; sleep 60; } | exchrange write --fallback=rename /dev/shm/w/f & "
+	      UNTIL("test $(ls -A /dev/shm/w | wc -l) = 4") "pkill -x exchrange; "
+	      UNTIL("test $(ls -A /dev/shm/w | wc -l) = 3") "pkill -x sleep; test $turns -lt 300"
 	      " && echo x | cmp - /dev/shm/w/f && rm -r /dev/shm/w");
 }
 

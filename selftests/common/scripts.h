@@ -25,6 +25,9 @@ void assert_complains(const char *script, int status, const char *text1,
 /* The exchrange that was started last waits for exchanges. */
 #define WATCHING UNTIL("grep -qs poll /proc/$(pgrep -nx exchrange)/wchan")
 
+/* An inotifywait or the like, the process @pid, sees what happens from now on. */
+#define WATCHES(pid) UNTIL("grep -qs '^inotify wd' /proc/" pid "/fdinfo/*")
+
 /* Before a command: nobody, who has no other group. */
 #define AS_NOBODY	"setpriv --reuid 65534 --regid 65534 --clear-groups "
 
