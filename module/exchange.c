@@ -138,7 +138,13 @@ int exchange_query(struct file *file, struct exchrange_query *query)
 		query->reason = EXCHRANGE_REASON_FILE_SYSTEM;
 		return 0;
 	}
-	return backend->query(file, query);
+	error = backend->query(file, query);
+	if (error || query->backend == EXCHRANGE_BACKEND_NONE)
+		return error;
+	if (exchange_can_check_overwrite())
+		query->features |= EXCHRANGE_FEATURE_HOLD;
+	exchange_hold_query(file_inode(file), query);
+	return 0;
 }
 
 /* What query() answers, or -EOPNOTSUPP where there is no back end.  May sleep. */

@@ -45,6 +45,10 @@ int exchange_staged_start(void);
 void exchange_staged_stop(void);
 int exchange_staged_add(struct inode *inode);
 
+/* hold.c */
+int exchange_hold(struct file *file);
+void exchange_hold_query(const struct inode *inode, struct exchrange_query *query);
+
 /* check.c */
 int exchange_check_regular(const struct inode *inode);
 int exchange_check_access(const struct file *file);
@@ -67,6 +71,8 @@ int exchange_drop_pages(struct address_space *mapping, loff_t start, loff_t last
 const struct private_symbol *exchange_rights_symbol(void);
 int exchange_check_rights(struct exchange_vector *vector);
 int exchange_check_write(struct file *file);
+bool exchange_can_check_overwrite(void);
+int exchange_check_overwrite(struct file *file);
 
 /* complete.c */
 bool exchange_must_be_durable(const struct exchange_vector *vector);

@@ -20,6 +20,7 @@
 #define EXCHRANGE_WATCH_SIZE_VER0	8
 #define EXCHRANGE_STAGE_SIZE_VER0	32
 #define EXCHRANGE_VECTOR_SIZE_VER0	48
+#define EXCHRANGE_HOLD_SIZE_VER0	32
 
 #define EXCHRANGE_FLAGS	(EXCHRANGE_TO_EOF | EXCHRANGE_DSYNC | \
 			 EXCHRANGE_DRY_RUN | EXCHRANGE_FILE1_WRITTEN)
@@ -30,6 +31,7 @@ static_assert(sizeof(struct exchrange_query) == EXCHRANGE_QUERY_SIZE_VER0);
 static_assert(sizeof(struct exchrange_watch) == EXCHRANGE_WATCH_SIZE_VER0);
 static_assert(sizeof(struct exchrange_stage) == EXCHRANGE_STAGE_SIZE_VER0);
 static_assert(sizeof(struct exchrange_vector) == EXCHRANGE_VECTOR_SIZE_VER0);
+static_assert(sizeof(struct exchrange_hold) == EXCHRANGE_HOLD_SIZE_VER0);
 
 /* Inlined, so that the sizes are constants. */
 static __always_inline int copy_argument(void *argument, size_t size,
@@ -224,6 +226,28 @@ static int ioctl_stage(void __user *user, size_t user_size)
 	return ret;
 }
 
+/* Returns the new descriptor. */
+static int ioctl_hold(void __user *user, size_t user_size)
+{
+	struct exchrange_hold hold;
+	struct fd file;
+	int ret;
+
+	ret = copy_argument(&hold, sizeof(hold), user, user_size,
+			    EXCHRANGE_HOLD_SIZE_VER0);
+	if (ret)
+		return ret;
+	if (hold.flags || memchr_inv(hold.reserved, 0, sizeof(hold.reserved)))
+		return -EINVAL;
+
+	file = fdget(hold.fd);
+	if (!fd_file(file))
+		return -EBADF;
+	ret = exchange_hold(fd_file(file));
+	fdput(file);
+	return ret;
+}
+
 /* Whether the caller's struct can take the answer is known before anything happens. */
 static int ioctl_exchange_vector(void __user *user, size_t user_size)
 {
@@ -267,6 +291,8 @@ static long exchange_ioctl(struct file *device, unsigned int cmd,
 		return ioctl_stage(user, user_size);
 	case _IOC_NR(EXCHRANGE_IOC_EXCHANGE_VECTOR):
 		return ioctl_exchange_vector(user, user_size);
+	case _IOC_NR(EXCHRANGE_IOC_HOLD):
+		return ioctl_hold(user, user_size);
 	}
 	return -ENOTTY;
 }

@@ -11,6 +11,7 @@
 #include <linux/fs.h>
 #include <linux/limits.h>
 #include <linux/minmax.h>
+#include <linux/mount.h>
 #include <linux/sched/signal.h>
 #include <linux/static_call.h>
 #include <linux/stringify.h>
@@ -38,10 +39,15 @@ const struct private_symbol *exchange_rights_symbol(void)
 	return &truncate_symbol;
 }
 
+static bool has_hook(void)
+{
+	return static_call_query(truncate_hook);
+}
+
 static int ask_hook(struct file *file)
 {
 	/* Unbound, no back end offers TO_EOF. */
-	if (!static_call_query(truncate_hook))
+	if (!has_hook())
 		return -EOPNOTSUPP;
 	return static_call(truncate_hook)(compat_truncate_subject(file));
 }
@@ -49,6 +55,11 @@ static int ask_hook(struct file *file)
 const struct private_symbol *exchange_rights_symbol(void)
 {
 	return NULL;
+}
+
+static bool has_hook(void)
+{
+	return true;
 }
 
 static int ask_hook(struct file *file)
@@ -137,4 +148,23 @@ int exchange_check_write(struct file *file)
 	if (IS_SWAPFILE(inode))
 		return -ETXTBSY;
 	return rw_verify_area(WRITE, file, &offset, 0);
+}
+
+/* Whether exchange_check_overwrite() can ask all that it has to. */
+bool exchange_can_check_overwrite(void)
+{
+	return has_hook();
+}
+
+/*
+ * Whether the caller might open @file, which is open for reading, for writing, and truncate it.
+ * -EROFS, -EACCES, -EPERM, -ETXTBSY, a security module's answer; -EOPNOTSUPP where that cannot be
+ * asked for.  Without a lock.
+ */
+int exchange_check_overwrite(struct file *file)
+{
+	if (__mnt_is_readonly(file->f_path.mnt))
+		return -EROFS;
+	/* Landlock knows the right to truncate of each open file, that to write not. */
+	return file_permission(file, MAY_WRITE) ?: exchange_check_write(file) ?: ask_hook(file);
 }

@@ -24,7 +24,7 @@
 #define FAULT	"/sys/kernel/debug/"
 #define LEAKS	"/sys/kernel/debug/kmemleak"
 
-enum call { EXCHANGE, START_COMMIT, COMMIT, VECTOR, QUERY, WATCH, STAGE, OPEN_DEVICE };
+enum call { EXCHANGE, START_COMMIT, COMMIT, VECTOR, QUERY, WATCH, STAGE, HOLD, OPEN_DEVICE };
 
 #define MOST_FILES	4
 #define VECTOR_PAIRS	17	/* at the most: see list_pairs() */
@@ -122,6 +122,8 @@ static const struct row {
 	  { .flags = EXCHRANGE_STAGE_CLONE } },
 	{ "STAGE, compressed", STAGE, CHANGES_NONE | ON_BTRFS | COMPRESSED,
 	  { { SHAPE_PLAIN, 0 }, { SHAPE_PLAIN, 0 } } },
+	{ "HOLD", HOLD, CHANGES_NONE,
+	  { { SHAPE_PLAIN, BLOCK }, { SHAPE_PLAIN, BLOCK } } },
 	{ "open of the device", OPEN_DEVICE, CHANGES_NONE,
 	  { { SHAPE_PLAIN, BLOCK }, { SHAPE_PLAIN, BLOCK } } },
 };
@@ -287,7 +289,15 @@ struct arguments {
 	struct exchrange_query	query;
 	struct exchrange_watch	watch;
 	struct exchrange_stage	stage;
+	struct exchrange_hold	hold;
 };
+
+/* A file that nobody writes to: the others are open. */
+static int open_unwritten(void)
+{
+	close(open(path_of("held"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+	return open_path(path_of("held"), O_RDONLY);
+}
 
 /*
  * Of two files the first blocks, backwards; of four, all of them in a ring, and what the last
@@ -349,6 +359,7 @@ static void prepare(const struct row *row, const struct pair *pair,
 	};
 	arguments->range.file1_fd = pair->fd[0];
 	arguments->range.file2_fd = pair->fd[1];
+	arguments->hold.fd = row->call == HOLD ? open_unwritten() : -1;
 	if (row->call == COMMIT)
 		assert_int_equal(device_start_commit(&arguments->commit), 0);
 	if (row->call == VECTOR)
@@ -397,6 +408,8 @@ static int make_call(enum call call, struct arguments *arguments)
 		return open_and_close(EXCHRANGE_IOC_WATCH, &arguments->watch);
 	case STAGE:
 		return open_and_close(EXCHRANGE_IOC_STAGE, &arguments->stage);
+	case HOLD:
+		return open_and_close(EXCHRANGE_IOC_HOLD, &arguments->hold);
 	case OPEN_DEVICE:
 		break;
 	}
@@ -416,6 +429,7 @@ static int call_with_failure(const struct row *row, const struct pair *pair,
 	error = make_call(row->call, &arguments);
 	*failed = has_failed();
 	set_fail_nth(0);
+	close(arguments.hold.fd);
 	return error;
 }
 

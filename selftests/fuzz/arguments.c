@@ -215,6 +215,7 @@ static unsigned int command(struct generator *generator,
 		[WATCH]		= EXCHRANGE_IOC_WATCH,
 		[STAGE]		= EXCHRANGE_IOC_STAGE,
 		[VECTOR]	= EXCHRANGE_IOC_EXCHANGE_VECTOR,
+		[HOLD]		= EXCHRANGE_IOC_HOLD,
 	};
 
 	if (!one_in(generator, 16))
@@ -254,6 +255,17 @@ static void make_stage(struct generator *generator, struct call *call,
 	call->stage.reserved[below(generator, COUNT(call->stage.reserved))] =
 		any_padding(generator);
 	call->size = sizeof(call->stage);
+}
+
+static void make_hold(struct generator *generator, struct call *call,
+		      bool quiet)
+{
+	call->hold.fd = one_in(generator, 2) ?
+		good_descriptor(generator, quiet) : any_descriptor(generator);
+	call->hold.flags = any_padding(generator);
+	call->hold.reserved[below(generator, COUNT(call->hold.reserved))] =
+		any_padding(generator);
+	call->size = sizeof(call->hold);
 }
 
 /* The calls that are made last have their pairs here. */
@@ -384,7 +396,7 @@ static enum request any_request(struct generator *generator)
 {
 	static const enum request requests[] = {
 		EXCHANGE, EXCHANGE, EXCHANGE, START_COMMIT, START_COMMIT,
-		COMMIT, COMMIT, QUERY, WATCH, STAGE, VECTOR, VECTOR,
+		COMMIT, COMMIT, QUERY, WATCH, STAGE, HOLD, VECTOR, VECTOR,
 	};
 
 	return requests[below(generator, COUNT(requests))];
@@ -411,6 +423,8 @@ void make_call(struct generator *generator, struct call *call, bool quiet)
 			make_watch(generator, call, quiet);
 		else if (call->request == STAGE)
 			make_stage(generator, call, quiet);
+		else if (call->request == HOLD)
+			make_hold(generator, call, quiet);
 		else if (call->request == VECTOR)
 			make_vector(generator, call, quiet);
 		else

@@ -12,7 +12,7 @@
 
 #define FOLDER		"fuzz"		/* on both file systems */
 #define MAX_WORKERS	64
-#define REQUEST_NUMBERS	7		/* ioctls that the device knows, from 0 on */
+#define REQUEST_NUMBERS	8		/* ioctls that the device knows, from 0 on */
 #define ERRNOS		134		/* EHWPOISON, the last one, is 133 */
 #define MAX_SIZE	(1024 * 1024ul)	/* bytes, of a file that is meddled with */
 #define MASTER_SIZE	(1000 * BLOCK)	/* as many extents as blocks */
@@ -25,6 +25,7 @@ enum request {
 	WATCH,
 	STAGE,
 	VECTOR,
+	HOLD,
 	UNKNOWN,	/* an ioctl that neither the device nor the VFS knows */
 	READ_WRITE_MAP,
 	GENERIC,	/* what the VFS answers for every file */
@@ -55,6 +56,7 @@ struct call {
 		struct exchrange_query	query;
 		struct exchrange_watch	watch;
 		struct exchrange_stage	stage;
+		struct exchrange_hold	hold;
 		struct exchrange_vector	vector;
 		uint8_t			bytes[sizeof(struct exchrange_commit)];
 	};

@@ -33,6 +33,9 @@ static const struct {
 	[VECTOR] = { "EXCHANGE_VECTOR", true, false,
 		{ EFAULT, EINVAL, E2BIG, EBADF, EXDEV, EISDIR, EOPNOTSUPP, EPERM,
 		  ETXTBSY, EFBIG, EROFS, ENOSPC, EDQUOT, EBUSY, ENOMEM } },
+	[HOLD] = { "HOLD", true, false,
+		{ EFAULT, EINVAL, E2BIG, EBADF, EISDIR, EOPNOTSUPP, ENOMEM, EAGAIN,
+		  EACCES, EPERM, ETXTBSY, EROFS, EUSERS, EMFILE } },
 	[UNKNOWN] = { "unknown ioctls", false, false, { ENOTTY } },
 	[READ_WRITE_MAP] = { "read, write, mmap", false, false,
 		{ EBADF, EINVAL, EFAULT, ENODEV, EACCES, ENOMEM, EAGAIN } },
@@ -119,6 +122,11 @@ void print_call(const struct slot *slot)
 		       call->stage.fd, descriptor_name(call->stage.fd), call->stage.flags,
 		       call->stage.reserved[0], call->stage.reserved[1],
 		       call->stage.reserved[2]);
+	else if (call->request == HOLD)
+		printf("# file %d (%s), flags 0x%x, reserved 0x%llx 0x%llx 0x%llx\n",
+		       call->hold.fd, descriptor_name(call->hold.fd), call->hold.flags,
+		       call->hold.reserved[0], call->hold.reserved[1],
+		       call->hold.reserved[2]);
 	else if (call->request == VECTOR)
 		printf("# %u pairs of %u bytes at 0x%llx, flags 0x%llx, padding 0x%x\n",
 		       call->vector.count, call->vector.pair_size, call->vector.pairs,

@@ -169,6 +169,9 @@ static int carry_out(const struct call *call)
 		return use_watch(&generator, ret);
 	if (ret >= 0 && call->request == STAGE)
 		return use_staging(&generator, ret, slot->quiet);
+	/* At once: others open the file for writing. */
+	if (ret >= 0 && call->request == HOLD)
+		return close(ret) ? errno : 0;
 	if (ret <= 0)
 		return ret ? errno : 0;
 	printf("# an ioctl returned %d\n", ret);

@@ -74,6 +74,17 @@ static const char *reason_name(uint32_t reason)
 	return "unknown";
 }
 
+/* Until then nobody can open it for writing. */
+static void print_holds(const struct exchrange_query *query)
+{
+	if (!query->holds)
+		return;
+	printf("    held       by %u descriptor%s", query->holds, query->holds == 1 ? "" : "s");
+	if (query->holder)
+		printf(", of process %d%s", query->holder, query->holds == 1 ? "" : " and others");
+	putchar('\n');
+}
+
 static void print_text(const char *path, int device,
 		       const struct exchrange_query *query)
 {
@@ -93,6 +104,7 @@ static void print_text(const char *path, int device,
 		if (query->flags & flag_names[i].flag)
 			printf(" %s", flag_names[i].name);
 	putchar('\n');
+	print_holds(query);
 }
 
 static void print_json(struct json *json, const char *path, int device,
@@ -115,6 +127,8 @@ static void print_json(struct json *json, const char *path, int device,
 			json_string(json, NULL, flag_names[i].name);
 	json_close(json, ']');
 	json_string(json, "reason", none ? reason_name(query->reason) : NULL);
+	json_number(json, "holds", query->holds);
+	json_number(json, "holder", query->holder);
 	json_close(json, '}');
 }
 

@@ -48,6 +48,7 @@ void json_file(struct json *json, const char *path);
 int cmd_apply(int argc, char **argv);
 int cmd_commit(int argc, char **argv);
 int cmd_edit(int argc, char **argv);
+int cmd_hold(int argc, char **argv);
 int cmd_query(int argc, char **argv);
 int cmd_start_commit(int argc, char **argv);
 int cmd_swap(int argc, char **argv);
@@ -111,5 +112,6 @@ void explain_no_backend(const char *path, int fd, uint32_t reason,
 			int device_error);
 void explain_watch(const char *path, int fd, int device, int device_error,
 		   int error);
+void explain_hold(const char *path, int fd, int device, int device_error, int error);
 
 #endif /* COMMAND_H */

@@ -99,6 +99,27 @@ static bool is_swapped_to(const char *path)
 	return found;
 }
 
+/* True, and said, where somebody holds @path. */
+static bool explain_holder(const char *path)
+{
+	struct exchrange_query query = { .fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) };
+	int device = exchrange_open();
+	bool held;
+
+	held = query.fd >= 0 && exchrange_query(device, &query) == 0 && query.holds;
+	if (held && query.holder)
+		complain("%s: is held by process %d ('exchrange hold'), and cannot be written to until that ends",
+			 path, query.holder);
+	else if (held)
+		complain("%s: is held ('exchrange hold') by a process that is not seen from here, and cannot be written to until that ends",
+			 path);
+	if (query.fd >= 0)
+		close(query.fd);
+	if (device >= 0)
+		close(device);
+	return held;
+}
+
 static void explain_limit(const char *path)
 {
 	struct rlimit limit = { };
@@ -144,7 +165,7 @@ void explain_open(const char *path, int error)
 		if (is_swapped_to(path))
 			complain("%s: is a swap file in use; 'swapoff' ends that",
 				 path);
-		else
+		else if (!explain_holder(path))
 			complain("%s: is a program that is running", path);
 		break;
 	case EROFS:
@@ -270,34 +291,57 @@ void explain_no_to_eof(const char *path, uint32_t reason)
 		 path, remedy);
 }
 
+/* What all calls that give a descriptor have in common; true, and said, where it was that. */
+static bool explain_call(const char *path, int fd, int device, int error, const char *what)
+{
+	struct exchrange_query query = { .fd = fd };
+
+	switch (error) {
+	case EOPNOTSUPP:
+		if (exchrange_query(device, &query))
+			return false;
+		explain_no_backend(path, fd, query.reason, 0);
+		return true;
+	case ENOTTY:
+		complain("%s: the module that is loaded is too old for %s; 'modprobe -r exchrange' and 'modprobe exchrange' load the one that is installed",
+			 path, what);
+		return true;
+	case EMFILE:
+		explain_limit(path);
+		return true;
+	}
+	return false;
+}
+
 /* exchrange_watch_open() failed for @path, open as @fd. */
 void explain_watch(const char *path, int fd, int device, int device_error,
 		   int error)
 {
-	struct exchrange_query query = { .fd = fd };
-
-	if (device < 0) {
+	if (device < 0)
 		explain_no_device(path, "watched", device_error);
+	else if (explain_call(path, fd, device, error, "watches"))
 		return;
-	}
-	switch (error) {
-	case EOPNOTSUPP:
-		if (exchrange_query(device, &query) == 0) {
-			explain_no_backend(path, fd, query.reason, 0);
-			return;
-		}
-		break;
-	case ENOTTY:
-		complain("%s: the module that is loaded is too old for watches; 'modprobe -r exchrange' and 'modprobe exchrange' load the one that is installed",
-			 path);
-		return;
-	case ENOSPC:
+	else if (error == ENOSPC)
 		complain("%s: you have as many watches as a user may have; root can raise that in /sys/module/exchrange/parameters/watches_max_user",
 			 path);
-		return;
-	}
-	if (error == EMFILE)
-		explain_limit(path);
 	else
 		complain("%s: cannot be watched: %s", path, strerror(error));
+}
+
+/* exchrange_hold() failed for @path, open as @fd. */
+void explain_hold(const char *path, int fd, int device, int device_error, int error)
+{
+	if (device < 0)
+		explain_no_device(path, "held", device_error);
+	else if (explain_call(path, fd, device, error, "holds"))
+		return;
+	else if (error == ETXTBSY && !is_swapped_to(path))
+		complain("%s: somebody has it open for writing; 'fuser -v' or 'lsof' tells who", path);
+	else if (error == EACCES || error == EPERM || error == EROFS)
+		complain("%s: only who may write to a file may hold it: %s", path, strerror(error));
+	else if (error == EUSERS)
+		complain("%s: you have as many holds as a user may have; root can raise that in /sys/module/exchrange/parameters/holds_max_user",
+			 path);
+	else
+		complain("%s: cannot be held: %s", path, strerror(error));
 }

@@ -23,6 +23,7 @@ static const struct subcommand {
 	{ "start-commit", "print a token of a file as it is now", cmd_start_commit },
 	{ "commit", "swap two files if one has not changed since a token", cmd_commit },
 	{ "query", "tell whether and how files can be swapped", cmd_query },
+	{ "hold", "run a command while files stay what they are", cmd_hold },
 	{ "watch", "tell each time that files were swapped or saved", cmd_watch },
 };
 

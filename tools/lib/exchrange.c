@@ -196,6 +196,15 @@ int exchrange_stage(int device, int fd, unsigned int flags)
 	return ioctl(device, EXCHRANGE_IOC_STAGE, &stage);
 }
 
+int exchrange_hold(int device, int fd)
+{
+	const struct exchrange_hold hold = { .fd = fd };
+
+	if (device < 0)
+		return fail(EOPNOTSUPP);
+	return ioctl(device, EXCHRANGE_IOC_HOLD, &hold);
+}
+
 enum exchrange_route exchrange_route(int device, int fd)
 {
 	struct exchrange_query query = { .fd = fd };

@@ -12,7 +12,7 @@
  * held (Documentation/uapi.md has what XFS keeps back of that).  All may be called by
  * any number of threads at once; an update, though, belongs to one at a time.  None
  * keeps a lock, a descriptor or memory when it returns, but for an update that is
- * begun and a watch that is open.
+ * begun and a watch or a hold that is open.
  */
 #ifndef EXCHRANGE_H
 #define EXCHRANGE_H
@@ -93,6 +93,18 @@ int exchrange_query(int device, struct exchrange_query *query);
  * where the module is too old.
  */
 int exchrange_stage(int device, int fd, unsigned int flags);
+
+/*
+ * Holds fd, a regular file that is open for reading, and not for writing: until the descriptor
+ * that this returns, which is close-on-exec, and all copies of it are closed, the contents of the
+ * file stay what they are.  fd may be closed then.  Whoever opens the file for writing, truncates
+ * it or exchanges it gets ETXTBSY.
+ *
+ * errno: those of EXCHRANGE_IOC_HOLD, in <linux/exchrange.h>: ETXTBSY where somebody has it open
+ * for writing; EACCES, EPERM, EROFS where the caller may not write to it; EOPNOTSUPP where there
+ * is no device, ENOTTY where the module is too old.
+ */
+int exchrange_hold(int device, int fd);
 
 /*
  * Which way calls with this device go for the file fd.  EXCHRANGE_ROUTE_NONE

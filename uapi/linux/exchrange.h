@@ -96,6 +96,7 @@ struct exchrange_commit {
 
 /* exchrange_query.features: what there is besides */
 #define EXCHRANGE_FEATURE_VECTOR	_BITUL(0)	/* EXCHRANGE_IOC_EXCHANGE_VECTOR */
+#define EXCHRANGE_FEATURE_HOLD		_BITUL(1)	/* EXCHRANGE_IOC_HOLD */
 
 /*
  * EXCHRANGE_IOC_QUERY: what can be done with a regular file, whatever its
@@ -112,7 +113,9 @@ struct exchrange_query {
 	__u64	flags;		/* out: the EXCHRANGE_* flags that work here */
 	__u32	alternative;	/* out: EXCHRANGE_BACKEND_* that could do it too, or NONE */
 	__u32	features;	/* out: EXCHRANGE_FEATURE_*; zero from older modules */
-	__u64	reserved[3];	/* out: zero */
+	__u32	holds;		/* out: how many there are of the file, EXCHRANGE_IOC_HOLD */
+	__s32	holder;		/* out: a process that called for one; 0: it is gone, or not seen */
+	__u64	reserved[2];	/* out: zero */
 };
 
 /*
@@ -179,6 +182,25 @@ struct exchrange_stage {
 };
 
 /*
+ * EXCHRANGE_IOC_HOLD: returns a new descriptor, close-on-exec.  As long as it, or a copy of it, is
+ * open, the contents of the file stay what they are: to open it for writing or to truncate it is
+ * ETXTBSY for everybody, as where a program runs, and so nobody has the descriptor that an exchange
+ * takes.  A file may have many holds.  Its names, owner, mode and attributes may change.
+ *
+ * fd is open for reading, of a regular file with a back end, and the caller might open it for
+ * writing, too: EACCES, EPERM, EROFS, or what a security module answers, where not.  ETXTBSY where
+ * somebody has it open for writing; EBADF, EISDIR, EINVAL, EOPNOTSUPP; EUSERS where the user has as
+ * many holds as the module's holds_max_user; EMFILE, ENFILE, ENOMEM.
+ *
+ * Until it is closed, the file's mount is busy.
+ */
+struct exchrange_hold {
+	__s32	fd;
+	__u32	flags;		/* must be zero */
+	__u64	reserved[3];	/* must be zero */
+};
+
+/*
  * EXCHRANGE_IOC_EXCHANGE_VECTOR: many ranges, of several files, change places: all or none, for
  * a crash, a snapshot, an error, and for who has watches on the files.
  *
@@ -229,5 +251,7 @@ struct exchrange_vector {
 	_IOW(EXCHRANGE_IOC_MAGIC, 5, struct exchrange_stage)
 #define EXCHRANGE_IOC_EXCHANGE_VECTOR \
 	_IOWR(EXCHRANGE_IOC_MAGIC, 6, struct exchrange_vector)
+#define EXCHRANGE_IOC_HOLD \
+	_IOW(EXCHRANGE_IOC_MAGIC, 7, struct exchrange_hold)
 
 #endif /* _UAPI_LINUX_EXCHRANGE_H */

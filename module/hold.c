@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Holds: descriptors that keep the contents of a file what they are.
+ *
+ * A hold makes i_writecount negative, as a program that runs does.  While it is, the VFS refuses
+ * each way to get write access to the file, which is what all who change contents have: a
+ * descriptor open for writing, one for each shared mapping that may be written to, truncate(2),
+ * NFS.  An exchange takes two descriptors open for writing, so there is nothing to refuse here:
+ * nobody has them, and where somebody has, there can be no hold.
+ *
+ * So whoever holds a file keeps all writers out.  It takes the right to write to it, which is to
+ * keep others from finding what they wrote; and there is a limit for each user.
+ *
+ * The table is for QUERY alone, which tells whom to ask.
+ */
+#include <linux/anon_inodes.h>
+#include <linux/err.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/hashtable.h>
+#include <linux/moduleparam.h>
+#include <linux/path.h>
+#include <linux/pid.h>
+#include <linux/rcupdate.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+
+#include "exchange.h"
+#include "users.h"
+
+static unsigned int holds_max_user = 1024;
+module_param(holds_max_user, uint, 0644);
+MODULE_PARM_DESC(holds_max_user, "Most holds that a user may have (default: 1024)");
+
+static struct exchange_users users = EXCHANGE_USERS(users);
+
+/* The path keeps the inode and the mount, and no locks or leases of the caller's file. */
+struct hold {
+	struct hlist_node	node;
+	struct path		path;
+	struct exchange_user	*user;
+	struct pid		*holder;	/* who called */
+};
+
+static DEFINE_HASHTABLE(holds, 6);	/* by inode */
+static DEFINE_SPINLOCK(holds_lock);	/* of the table; nothing is inside it */
+
+static struct inode *inode_of(const struct hold *hold)
+{
+	return d_inode(hold->path.dentry);
+}
+
+/* --- who holds ------------------------------------------------------------------------- */
+
+/* As the caller sees it: 0 where it has ended, or is in a PID namespace that is not seen. */
+static pid_t number_of(struct pid *holder)
+{
+	pid_t number;
+
+	rcu_read_lock();
+	number = pid_task(holder, PIDTYPE_TGID) ? pid_vnr(holder) : 0;
+	rcu_read_unlock();
+	return number;
+}
+
+/* Puts into @query how many hold @inode, and one of those who called that is still there. */
+void exchange_hold_query(const struct inode *inode, struct exchrange_query *query)
+{
+	struct hold *hold;
+
+	spin_lock(&holds_lock);
+	hash_for_each_possible(holds, hold, node, (unsigned long)inode) {
+		if (inode_of(hold) != inode)
+			continue;
+		query->holds++;
+		if (!query->holder)
+			query->holder = number_of(hold->holder);
+	}
+	spin_unlock(&holds_lock);
+}
+
+static void add_hold(struct hold *hold)
+{
+	spin_lock(&holds_lock);
+	hash_add(holds, &hold->node, (unsigned long)inode_of(hold));
+	spin_unlock(&holds_lock);
+}
+
+static void remove_hold(struct hold *hold)
+{
+	spin_lock(&holds_lock);
+	hash_del(&hold->node);
+	spin_unlock(&holds_lock);
+}
+
+/* --- the descriptor ---------------------------------------------------------------------- */
+
+static void hold_show_fdinfo(struct seq_file *out, struct file *file)
+{
+	const struct inode *inode = inode_of(file->private_data);
+
+	seq_printf(out, "exchrange-hold ino:%lx sdev:%x\n",
+		   (unsigned long)inode->i_ino, inode->i_sb->s_dev);
+}
+
+static void drop_hold(struct hold *hold)
+{
+	remove_hold(hold);
+	/* As allow_write_access(), which takes an open file. */
+	atomic_inc(&inode_of(hold)->i_writecount);
+	exchange_uncharge_user(&users, hold->user);
+	put_pid(hold->holder);
+	path_put(&hold->path);
+	kfree(hold);
+}
+
+static int hold_release(struct inode *inode, struct file *file)
+{
+	drop_hold(file->private_data);
+	return 0;
+}
+
+static const struct file_operations hold_fops = {
+	.owner		= THIS_MODULE,
+	.release	= hold_release,
+	.show_fdinfo	= hold_show_fdinfo,
+	.llseek		= noop_llseek,
+};
+
+/* The caller might write to @file.  ERR_PTR(): -ETXTBSY where somebody does, -EUSERS, -ENOMEM. */
+static struct hold *make_hold(struct file *file)
+{
+	struct hold *hold = kzalloc(sizeof(*hold), GFP_KERNEL_ACCOUNT);
+	int error;
+
+	if (!hold)
+		return ERR_PTR(-ENOMEM);
+	hold->user = exchange_charge_user(&users, READ_ONCE(holds_max_user));
+	if (IS_ERR(hold->user)) {
+		error = PTR_ERR(hold->user);
+		goto out_free;
+	}
+	error = deny_write_access(file);
+	if (error)
+		goto out_uncharge;
+	hold->path = file->f_path;
+	path_get(&hold->path);
+	hold->holder = get_pid(task_tgid(current));
+	add_hold(hold);
+	return hold;
+
+out_uncharge:
+	exchange_uncharge_user(&users, hold->user);
+out_free:
+	kfree(hold);
+	return ERR_PTR(error);
+}
+
+static int check(struct file *file)
+{
+	int error;
+
+	error = exchange_check_regular(file_inode(file));
+	if (error)
+		return error;
+	if (!(file->f_mode & FMODE_READ))
+		return -EBADF;
+	return exchange_check_backend(file) ?: exchange_check_overwrite(file);
+}
+
+/*
+ * A descriptor of a new hold of @file, whose reference the caller has.  Takes no lock of its own,
+ * may sleep.  The errors are in the header of the device; after one there is no hold.
+ */
+int exchange_hold(struct file *file)
+{
+	struct hold *hold;
+	int ret;
+
+	ret = check(file);
+	if (ret)
+		return ret;
+	hold = make_hold(file);
+	if (IS_ERR(hold))
+		return PTR_ERR(hold);
+	ret = anon_inode_getfd("[exchrange-hold]", &hold_fops, hold, O_RDONLY | O_CLOEXEC);
+	if (ret < 0)
+		drop_hold(hold);
+	return ret;
+}
