@@ -26,6 +26,7 @@ int exchange_start(void)
 	size_t i;
 
 	exchange_watch_start();
+	exchange_hold_start();
 	error = exchange_staged_start();
 	if (error)
 		return error;

@@ -46,6 +46,7 @@ void exchange_staged_stop(void);
 int exchange_staged_add(struct inode *inode);
 
 /* hold.c */
+void exchange_hold_start(void);
 int exchange_hold(struct file *file);
 void exchange_hold_query(const struct inode *inode, struct exchrange_query *query);
 

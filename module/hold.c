@@ -17,7 +17,8 @@
 #include <linux/err.h>
 #include <linux/file.h>
 #include <linux/fs.h>
-#include <linux/hashtable.h>
+#include <linux/hash.h>
+#include <linux/list.h>
 #include <linux/moduleparam.h>
 #include <linux/path.h>
 #include <linux/pid.h>
@@ -45,12 +46,25 @@ struct hold {
 	struct pid		*holder;	/* who called */
 };
 
-static DEFINE_HASHTABLE(holds, 6);	/* by inode */
-static DEFINE_SPINLOCK(holds_lock);	/* of the table; nothing is inside it */
+#define BUCKET_BITS	10
+#define MOST_COUNTED	10000	/* by QUERY: with the lock, and there may be millions */
+
+/* Of the holds of some inodes.  Nothing is inside the lock. */
+struct bucket {
+	spinlock_t		lock;		/* of the list */
+	struct hlist_head	holds;
+};
+
+static struct bucket buckets[1 << BUCKET_BITS];
 
 static struct inode *inode_of(const struct hold *hold)
 {
 	return d_inode(hold->path.dentry);
+}
+
+static struct bucket *bucket_of(const struct inode *inode)
+{
+	return &buckets[hash_ptr((void *)inode, BUCKET_BITS)];
 }
 
 /* --- who holds ------------------------------------------------------------------------- */
@@ -69,31 +83,37 @@ static pid_t number_of(struct pid *holder)
 /* Puts into @query how many hold @inode, and one of those who called that is still there. */
 void exchange_hold_query(const struct inode *inode, struct exchrange_query *query)
 {
+	struct bucket *bucket = bucket_of(inode);
 	struct hold *hold;
 
-	spin_lock(&holds_lock);
-	hash_for_each_possible(holds, hold, node, (unsigned long)inode) {
+	spin_lock(&bucket->lock);
+	hlist_for_each_entry(hold, &bucket->holds, node) {
 		if (inode_of(hold) != inode)
 			continue;
-		query->holds++;
 		if (!query->holder)
 			query->holder = number_of(hold->holder);
+		if (++query->holds >= MOST_COUNTED)
+			break;
 	}
-	spin_unlock(&holds_lock);
+	spin_unlock(&bucket->lock);
 }
 
 static void add_hold(struct hold *hold)
 {
-	spin_lock(&holds_lock);
-	hash_add(holds, &hold->node, (unsigned long)inode_of(hold));
-	spin_unlock(&holds_lock);
+	struct bucket *bucket = bucket_of(inode_of(hold));
+
+	spin_lock(&bucket->lock);
+	hlist_add_head(&hold->node, &bucket->holds);
+	spin_unlock(&bucket->lock);
 }
 
 static void remove_hold(struct hold *hold)
 {
-	spin_lock(&holds_lock);
-	hash_del(&hold->node);
-	spin_unlock(&holds_lock);
+	struct bucket *bucket = bucket_of(inode_of(hold));
+
+	spin_lock(&bucket->lock);
+	hlist_del(&hold->node);
+	spin_unlock(&bucket->lock);
 }
 
 /* --- the descriptor ---------------------------------------------------------------------- */
@@ -190,4 +210,13 @@ int exchange_hold(struct file *file)
 	if (ret < 0)
 		drop_hold(hold);
 	return ret;
+}
+
+/* At load, before anybody can call. */
+void exchange_hold_start(void)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(buckets); i++)
+		spin_lock_init(&buckets[i].lock);
 }

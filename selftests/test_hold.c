@@ -420,6 +420,14 @@ static void test_landlock(void **state)
 
 /* --- limits --------------------------------------------------------------------------------- */
 
+static struct exchrange_query query_of(int fd)
+{
+	struct exchrange_query query = { .fd = fd };
+
+	assert_int_equal(exchrange_query(device, &query), 0);
+	return query;
+}
+
 /* How many more the caller gets at a time. */
 static int count_more(void *argument)
 {
@@ -445,6 +453,31 @@ static void test_limit_of_each_user(void **state)
 	assert_int_equal(as_root(count_more, (void *)path_of("file")), 4);
 	close(mine);
 	assert_int_equal(open_for_writing(path_of("file")), 0);
+}
+
+/* QUERY counts no further, so that nobody is kept waiting for its lock. */
+static void test_more_than_are_counted(void **state)
+{
+	const struct rlimit many = { 11000, 11000 };
+	int fd, held[10002];
+	size_t i;
+
+	(void)state;
+	close(make_file("file", plain, 1));
+	fd = open_path(path_of("file"), O_RDONLY);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &many), 0);
+	assert_int_equal(run("echo 20000 >" PARAMETER), 0);
+	for (i = 0; i < COUNT(held); i++) {
+		held[i] = try_hold(fd);
+		assert_true(held[i] >= 0);
+	}
+	assert_int_equal(query_of(fd).holds, 10000);
+	assert_int_equal(query_of(fd).holder, getpid());
+	for (i = 0; i < COUNT(held); i++)
+		close(held[i]);
+	assert_int_equal(query_of(fd).holds, 0);
+	assert_int_equal(open_for_writing(path_of("file")), 0);
+	close(fd);
 }
 
 static int restore_limit(void **state)
@@ -494,14 +527,6 @@ static void test_wrong_structs(void **state)
 }
 
 /* --- how it is seen ------------------------------------------------------------------------- */
-
-static struct exchrange_query query_of(int fd)
-{
-	struct exchrange_query query = { .fd = fd };
-
-	assert_int_equal(exchrange_query(device, &query), 0);
-	return query;
-}
 
 static void test_query(void **state)
 {
@@ -656,6 +681,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_copies_of_the_descriptor),
 		cmocka_unit_test(test_landlock),
 		cmocka_unit_test_teardown(test_limit_of_each_user, restore_limit),
+		cmocka_unit_test_teardown(test_more_than_are_counted, restore_limit),
 		cmocka_unit_test(test_no_descriptor_left),
 		cmocka_unit_test(test_wrong_structs),
 		cmocka_unit_test(test_query),

@@ -113,7 +113,7 @@ struct exchrange_query {
 	__u64	flags;		/* out: the EXCHRANGE_* flags that work here */
 	__u32	alternative;	/* out: EXCHRANGE_BACKEND_* that could do it too, or NONE */
 	__u32	features;	/* out: EXCHRANGE_FEATURE_*; zero from older modules */
-	__u32	holds;		/* out: how many there are of the file, EXCHRANGE_IOC_HOLD */
+	__u32	holds;		/* out: EXCHRANGE_IOC_HOLD: how many of the file; 10,000 if more */
 	__s32	holder;		/* out: a process that called for one; 0: it is gone, or not seen */
 	__u64	reserved[2];	/* out: zero */
 };
