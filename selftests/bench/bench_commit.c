@@ -25,7 +25,8 @@
  * Then whole files of many extents (FORMS has "whole"), with TO_EOF and DSYNC.
  *
  * Before each line all is written back and mounted anew: XFS logs a block with all that has
- * changed since it was written back.  RMAPBT, EXCHANGE: "0", "1", or "10" for both.
+ * changed since it was written back; with $BENCH_MOUNT_OPTIONS, if set.  RMAPBT, EXCHANGE: "0",
+ * "1", or "10" for both.
  */
 #include <err.h>
 #include <fcntl.h>
@@ -175,7 +176,7 @@ static void shuffle(struct files *files)
 
 static void mount_anew(void)
 {
-	assert_int_equal(run("umount " SCRATCH " && mount $SCRATCH_DEV1 " SCRATCH), 0);
+	assert_int_equal(run("umount " SCRATCH " && mount -o ${BENCH_MOUNT_OPTIONS:-defaults} $SCRATCH_DEV1 " SCRATCH), 0);
 }
 
 /* A way's own file; good until sixteen more were asked for. */
