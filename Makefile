@@ -95,8 +95,30 @@ command_objects := $(command_sources:%.c=$(BUILD)/%.o)
 library_objects := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tools/lib/*.c))
 
 .PHONY: tools library
-tools: library $(PRELOAD) $(COMMAND)
+tools: library $(PRELOAD) $(COMMAND) $(if $(sqlite_header),sqlite,skip-sqlite)
 library: $(LIBRARY) $(STATIC) $(PC)
+
+# --- the VFS for SQLite ---------------------------------------------------------
+
+# Nothing of SQLite is linked: a program that loads an extension hands its functions on.
+EXTENSION := $(BUILD)/exchrange_vfs.so
+sqlite_objects := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tools/sqlite/*.c))
+sqlite_header  := $(wildcard $(addsuffix /sqlite3ext.h,/usr/include /usr/local/include))
+sqlite_test    := $(BUILD)/selftests/test_sqlite
+
+.PHONY: sqlite skip-sqlite
+sqlite: $(EXTENSION)
+
+skip-sqlite:
+	@echo "The VFS for SQLite is left out: there is no sqlite3ext.h. To build it:" >&2
+	@echo "    apt-get install libsqlite3-dev" >&2
+
+$(sqlite_objects): override CFLAGS += -fvisibility=hidden
+
+$(EXTENSION): $(sqlite_objects) $(STATIC)
+	$(say) LD $@
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,--exclude-libs,ALL -o $@ $^ -lpthread
+	$(Q)ln -sf $(@F) $(BUILD)/exchrange_vfs_default.so
 
 # Asked for only by what compiles: make help and make demo need none.
 .PHONY: compiler
@@ -139,7 +161,7 @@ $(COMMAND): $(command_objects) $(STATIC)
 
 # --- the tests ----------------------------------------------------------------
 
-test_sources  := $(wildcard selftests/test_*.c)
+test_sources  := $(filter-out $(if $(sqlite_header),,%/test_sqlite.c),$(wildcard selftests/test_*.c))
 test_programs := $(test_sources:selftests/%.c=$(BUILD)/selftests/%)
 bench_programs := $(patsubst selftests/bench/%.c,$(BUILD)/selftests/bench/%,$(wildcard selftests/bench/*.c))
 examples       := $(patsubst %.c,$(BUILD)/%,$(wildcard tools/lib/examples/*.c))
@@ -154,9 +176,10 @@ selftests: $(test_programs) $(bench_programs) $(folder_programs) $(examples) $(d
 
 $(BUILD)/selftests/%.o: override CPPFLAGS += -Iselftests/common
 
+$(sqlite_test): override LDLIBS += -lsqlite3
 $(BUILD)/selftests/test_%: $(BUILD)/selftests/test_%.o $(common_objects) $(STATIC)
 	$(say) LD $@
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka -ljson-c -lpthread
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka -ljson-c -lpthread $(LDLIBS)
 
 $(BUILD)/selftests/bench/%: $(BUILD)/selftests/bench/%.o $(common_objects) $(STATIC)
 	$(say) LD $@
