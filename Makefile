@@ -104,7 +104,6 @@ library: $(LIBRARY) $(STATIC) $(PC)
 EXTENSION := $(BUILD)/exchrange_vfs.so
 sqlite_objects := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tools/sqlite/*.c))
 sqlite_header  := $(wildcard $(addsuffix /sqlite3ext.h,/usr/include /usr/local/include))
-sqlite_test    := $(BUILD)/selftests/test_sqlite
 
 .PHONY: sqlite skip-sqlite
 sqlite: $(EXTENSION)
@@ -161,12 +160,12 @@ $(COMMAND): $(command_objects) $(STATIC)
 
 # --- the tests ----------------------------------------------------------------
 
-test_sources  := $(filter-out $(if $(sqlite_header),,%/test_sqlite.c),$(wildcard selftests/test_*.c))
+test_sources  := $(wildcard selftests/test_*.c)
 test_programs := $(test_sources:selftests/%.c=$(BUILD)/selftests/%)
 bench_programs := $(patsubst selftests/bench/%.c,$(BUILD)/selftests/bench/%,$(wildcard selftests/bench/*.c))
 examples       := $(patsubst %.c,$(BUILD)/%,$(wildcard tools/lib/examples/*.c))
 # Each of these folders is one program, of its name.
-folders         := crash fuzz power_cut stress
+folders         := crash fuzz power_cut stress $(if $(sqlite_header),test_sqlite)
 folder_programs := $(foreach folder,$(folders),$(BUILD)/selftests/$(folder)/$(folder))
 demo_reader     := $(BUILD)/selftests/demo_reader
 common_objects := $(patsubst %.c,$(BUILD)/%.o,$(wildcard selftests/common/*.c))
@@ -176,10 +175,9 @@ selftests: $(test_programs) $(bench_programs) $(folder_programs) $(examples) $(d
 
 $(BUILD)/selftests/%.o: override CPPFLAGS += -Iselftests/common
 
-$(sqlite_test): override LDLIBS += -lsqlite3
 $(BUILD)/selftests/test_%: $(BUILD)/selftests/test_%.o $(common_objects) $(STATIC)
 	$(say) LD $@
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka -ljson-c -lpthread $(LDLIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka -ljson-c -lpthread
 
 $(BUILD)/selftests/bench/%: $(BUILD)/selftests/bench/%.o $(common_objects) $(STATIC)
 	$(say) LD $@
@@ -193,7 +191,7 @@ define folder_program
 $(BUILD)/selftests/$(1)/$(1): $(patsubst %.c,$(BUILD)/%.o,$(wildcard selftests/$(1)/*.c)) \
 		$(common_objects) $(STATIC)
 	$$(say) LD $$@
-	$$(Q)$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$^ -lcmocka -lpthread
+	$$(Q)$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$^ -lcmocka -lpthread $$(if $$(filter test_sqlite,$(1)),-lsqlite3)
 endef
 $(foreach folder,$(folders),$(eval $(call folder_program,$(folder))))
 

@@ -12,6 +12,9 @@
 #define VERSION_OFFSET	24
 #define VERSION_LENGTH	16
 
+/* And this byte is 2 in a database with a WAL. */
+#define READ_VERSION	19
+
 static struct database *database_of(sqlite3_file *file)
 {
 	return (struct database *)file;
@@ -60,6 +63,21 @@ static int database_read(sqlite3_file *file, void *buffer, int length, sqlite3_i
 	return missing ? SQLITE_IOERR_SHORT_READ : SQLITE_OK;
 }
 
+/*
+ * With locking_mode=EXCLUSIVE SQLite believes that it can have a WAL.  It would write this
+ * header, and then could not open the database any more.
+ */
+static bool turns_to_wal(const struct database *self, const char *buffer, int length,
+			 sqlite3_int64 offset)
+{
+	if (offset > READ_VERSION || offset + length <= READ_VERSION ||
+	    buffer[READ_VERSION - offset] != 2)
+		return false;
+	log_once(TOPIC_WAL, SQLITE_CANTOPEN, "%s: there is no WAL mode with this VFS",
+		 self->name);
+	return true;
+}
+
 static int database_write(sqlite3_file *file, const void *buffer, int length,
 			  sqlite3_int64 offset)
 {
@@ -68,6 +86,8 @@ static int database_write(sqlite3_file *file, const void *buffer, int length,
 
 	if (in_place(self))
 		return self->real->pMethods->xWrite(self->real, buffer, length, offset);
+	if (turns_to_wal(self, buffer, length, offset))
+		return SQLITE_IOERR_WRITE;
 	self->ready = false;
 	code = prepare_pages(self);
 	if (code != SQLITE_OK)

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the tests of the VFS for SQLite share.  They go through SQLite's public interface, as
+ * programs do, and look at what is on the disk by its own VFS.
+ */
+#ifndef TEST_SQLITE_DATABASE_H
+#define TEST_SQLITE_DATABASE_H
+
+#include <sqlite3.h>
+
+#include "common.h"
+
+/* How a database is committed. */
+struct manner {
+	const char	*name;
+	const char	*uri;		/* behind file:x.db? */
+	bool		exchanges;	/* needs the device, and a file system with a back end */
+};
+
+extern const struct manner by_exchange, by_journal;
+
+/* The mount has a back end for vectors. */
+bool has_vectors(void);
+
+/* Ends the test where it needs that and has it not. */
+void need(const struct manner *manner);
+
+/* An empty folder below the mount point. */
+void enter_empty_folder(void);
+
+/* Loads the extension, once. */
+void load_vfs(const char *entry);
+
+/* With SQLITE_BUSY waited for. */
+sqlite3 *open_database(const char *name, const char *uri);
+sqlite3 *open_by(const struct manner *manner, const char *name);
+sqlite3 *open_plainly(const char *name);		/* by SQLite's own VFS */
+void close_database(sqlite3 *db);
+
+/* The last code, 0 where all statements succeed. */
+int try(sqlite3 *db, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void execute(sqlite3 *db, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The first column of the first row; good until the next call.  "" for none. */
+const char *text_of(sqlite3 *db, const char *format, ...) __attribute__((format(printf, 2, 3)));
+sqlite3_int64 number_of(sqlite3 *db, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* A number for all rows of table t. */
+uint64_t digest(sqlite3 *db);
+
+/* integrity_check, by SQLite's own VFS. */
+void assert_whole(const char *name);
+
+/* Files in the folder whose names begin with @prefix. */
+unsigned int count_files(const char *prefix);
+
+/* The groups of tests. */
+extern const struct CMUnitTest connections_tests[], faults_tests[];
+extern const size_t connections_count, faults_count;
+int run_transactions(void);
+
+#endif /* TEST_SQLITE_DATABASE_H */

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Random transactions under many PRAGMAs: after each of them the database is what a plain one
+ * is, by SQLite's own VFS, that got the same statements; and so it is for whoever opens it.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "database.h"
+
+struct row {
+	const char	*name;
+	const struct manner *manner;
+	const char	*journal_mode, *synchronous;
+	const char	*more;		/* PRAGMAs before the first table */
+	bool		keeps_lock;	/* nobody else can read */
+	bool		no_rollback;	/* SQLite gives no savepoints in this mode */
+};
+
+#define ROW(manner, journal, synchronous, more, ...) \
+	{ #manner " " journal " " synchronous " " more, &by_##manner, journal, synchronous, \
+	  more, ##__VA_ARGS__ }
+
+#define SPILL	"PRAGMA cache_size=4;"
+
+#define ROWS(manner) \
+	ROW(manner, "DELETE", "FULL", ""), \
+	ROW(manner, "DELETE", "FULL", SPILL), \
+	ROW(manner, "DELETE", "NORMAL", SPILL), \
+	ROW(manner, "DELETE", "OFF", SPILL), \
+	ROW(manner, "DELETE", "EXTRA", ""), \
+	ROW(manner, "TRUNCATE", "FULL", SPILL), \
+	ROW(manner, "TRUNCATE", "OFF", ""), \
+	ROW(manner, "PERSIST", "FULL", SPILL), \
+	ROW(manner, "PERSIST", "OFF", SPILL), \
+	ROW(manner, "MEMORY", "FULL", SPILL), \
+	ROW(manner, "MEMORY", "OFF", SPILL), \
+	ROW(manner, "OFF", "FULL", SPILL, .no_rollback = true), \
+	ROW(manner, "OFF", "OFF", SPILL, .no_rollback = true), \
+	ROW(manner, "DELETE", "FULL", SPILL "PRAGMA locking_mode=EXCLUSIVE;", .keeps_lock = true), \
+	ROW(manner, "TRUNCATE", "FULL", SPILL "PRAGMA locking_mode=EXCLUSIVE;", .keeps_lock = true), \
+	ROW(manner, "PERSIST", "OFF", SPILL "PRAGMA locking_mode=EXCLUSIVE;", .keeps_lock = true), \
+	ROW(manner, "MEMORY", "FULL", SPILL "PRAGMA locking_mode=EXCLUSIVE;", .keeps_lock = true), \
+	ROW(manner, "OFF", "FULL", SPILL "PRAGMA locking_mode=EXCLUSIVE;", .keeps_lock = true, \
+	    .no_rollback = true), \
+	ROW(manner, "DELETE", "FULL", SPILL "PRAGMA mmap_size=100000000;"), \
+	ROW(manner, "DELETE", "FULL", SPILL "PRAGMA auto_vacuum=FULL;"), \
+	ROW(manner, "TRUNCATE", "FULL", SPILL "PRAGMA auto_vacuum=INCREMENTAL;"), \
+	ROW(manner, "DELETE", "FULL", SPILL "PRAGMA page_size=512;"), \
+	ROW(manner, "DELETE", "FULL", SPILL "PRAGMA page_size=1024;PRAGMA auto_vacuum=FULL;"), \
+	ROW(manner, "DELETE", "FULL", SPILL "PRAGMA page_size=8192;"), \
+	ROW(manner, "PERSIST", "FULL", SPILL "PRAGMA page_size=65536;PRAGMA auto_vacuum=FULL;"), \
+	ROW(manner, "OFF", "OFF", SPILL "PRAGMA page_size=2048;", .no_rollback = true)
+
+static const struct row rows[] = { ROWS(exchange), ROWS(journal) };
+
+/* --- random statements ---------------------------------------------------------------- */
+
+/* The same numbers for the same seed, on any machine. */
+static uint32_t next_random(uint64_t *state)
+{
+	*state = *state * 6364136223846793005u + 1442695040888963407u;
+	return *state >> 33;
+}
+
+static void put(sqlite3 *db, const char *sql, sqlite3_int64 a, const void *bytes, int length,
+		int c)
+{
+	sqlite3_stmt *statement;
+
+	if (sqlite3_prepare_v2(db, sql, -1, &statement, NULL))
+		fail_msg("%s: %s", sql, sqlite3_errmsg(db));
+	sqlite3_bind_int64(statement, 1, a);
+	sqlite3_bind_blob(statement, 2, bytes, length, SQLITE_STATIC);
+	sqlite3_bind_int(statement, 3, c);
+	if (sqlite3_step(statement) != SQLITE_DONE)
+		fail_msg("%s: %s (%d)", sql, sqlite3_errmsg(db), sqlite3_extended_errcode(db));
+	sqlite3_finalize(statement);
+}
+
+static void change(sqlite3 *db, uint64_t *state)
+{
+	static char bytes[20000];
+	uint32_t kind = next_random(state) % 10, a = next_random(state) % 400;
+	uint32_t length = next_random(state) % (next_random(state) % 8 ? 300 : sizeof(bytes));
+
+	memset(bytes, 'a' + next_random(state) % 26, length);
+	if (kind < 5)
+		put(db, "INSERT OR REPLACE INTO t VALUES(?1, ?2, ?3)", a, bytes, length, kind);
+	else if (kind < 8)
+		put(db, "UPDATE t SET b = ?2, c = c + ?3 WHERE a = ?1", a, bytes, length, kind);
+	else if (kind < 9)
+		execute(db, "DELETE FROM t WHERE a BETWEEN %u AND %u", a, a + 10);
+	else
+		execute(db, "UPDATE t SET c = c + 1 WHERE a %% 7 = %u", a % 7);
+}
+
+static void change_some(sqlite3 *db, uint64_t *state)
+{
+	uint32_t count = 1 + next_random(state) % 12;
+
+	while (count--)
+		change(db, state);
+}
+
+/* What a transaction is, by a number; the same for both databases. */
+static void transact(sqlite3 *db, const struct row *row, uint64_t seed, bool plain)
+{
+	uint64_t state = seed * 7919 + 17;
+	uint32_t kind = next_random(&state) % 12;
+
+	next_random(&state);
+	if (kind == 0) {
+		execute(db, "VACUUM");
+		return;
+	}
+	if (kind == 1) {
+		execute(db, "PRAGMA incremental_vacuum(3)");
+		return;
+	}
+	if (kind == 2) {
+		change(db, &state);		/* by itself */
+		return;
+	}
+	execute(db, "BEGIN");
+	change_some(db, &state);
+	if (kind == 3 && !row->no_rollback) {
+		execute(db, "SAVEPOINT s");
+		change_some(db, &state);
+		execute(db, "ROLLBACK TO s");
+		change_some(db, &state);
+		execute(db, "RELEASE s");
+	}
+	if (kind == 4)
+		execute(db, "CREATE TABLE IF NOT EXISTS u(x); INSERT INTO u SELECT b FROM t");
+	if (kind == 5)
+		execute(db, "DROP TABLE IF EXISTS u");
+	if (kind >= 10) {
+		/* With no journal SQLite says that it cannot; the plain database has one. */
+		int code = try(db, "ROLLBACK");
+
+		if (plain || !row->no_rollback)
+			assert_int_equal(code, SQLITE_OK);
+		return;
+	}
+	execute(db, "COMMIT");
+}
+
+/* --- the comparison --------------------------------------------------------------------- */
+
+static void assert_same(sqlite3 *db, sqlite3 *plain, const struct row *row, uint64_t seed,
+			bool thoroughly)
+{
+	uint64_t want = digest(plain);
+	sqlite3 *other;
+
+	if (digest(db) != want)
+		fail_msg("seed %llu: not what the plain database has", (unsigned long long)seed);
+	if (row->keeps_lock)
+		return;
+	other = open_plainly("x.db");
+	if (digest(other) != want)
+		fail_msg("seed %llu: others see something else", (unsigned long long)seed);
+	if (thoroughly)
+		assert_string_equal(text_of(other, "PRAGMA integrity_check"), "ok");
+	close_database(other);
+}
+
+static sqlite3 *make(sqlite3 *db, const struct row *row)
+{
+	execute(db, "%s CREATE TABLE t(a INTEGER PRIMARY KEY, b, c)", row->more);
+	execute(db, "CREATE INDEX i ON t(c, b)");
+	return db;
+}
+
+static void test_transactions(void **state)
+{
+	const struct row *row = *state;
+	const unsigned int rounds = 240 / test_share();
+	sqlite3 *db, *plain;
+	unsigned int i;
+
+	need(row->manner);
+	enter_empty_folder();
+	db = open_by(row->manner, "x.db");
+	assert_int_equal(strcasecmp(text_of(db, "PRAGMA journal_mode=%s", row->journal_mode),
+				    row->journal_mode), 0);
+	execute(db, "PRAGMA synchronous=%s", row->synchronous);
+	make(db, row);
+	plain = open_plainly("plain.db");
+	execute(plain, "PRAGMA synchronous=OFF");
+	make(plain, row);
+
+	for (i = 0; i < rounds; i++) {
+		transact(db, row, i, false);
+		transact(plain, row, i, true);
+		assert_same(db, plain, row, i, i % 20 == 0);
+	}
+	if (row->manner->exchanges)
+		assert_int_equal(count_files("x.db"), 1);
+	close_database(db);
+	close_database(plain);
+	assert_whole("x.db");
+	assert_int_equal(count_files("x.db"), 1);
+}
+
+int run_transactions(void)
+{
+	const struct table table = {
+		.group = "transactions", .rows = rows, .row_size = sizeof(rows[0]),
+		.row_count = COUNT(rows), .test = test_transactions,
+	};
+
+	return run_table(&table);
+}
