@@ -90,7 +90,7 @@ static int sync_name(struct database *database)
 	return code;
 }
 
-/* The pairs of all members, one after the other; free(3) *pairs.  0 or an errno. */
+/* The pairs of all members, one after the other; the caller frees *pairs.  0 or an errno. */
 static int gather(const struct group *group, struct exchrange_pair **pairs, uint32_t *count)
 {
 	unsigned int i;
@@ -105,13 +105,14 @@ static int gather(const struct group *group, struct exchrange_pair **pairs, uint
 
 		if (error)
 			return error;
-		all = realloc(*pairs, ((size_t)*count + its_count + 1) * sizeof(*all));
+		all = sqlite3_realloc64(*pairs, ((uint64_t)*count + its_count + 1) *
+					sizeof(*all));
 		if (!all) {
-			free(its);
+			sqlite3_free(its);
 			return ENOMEM;
 		}
 		memcpy(all + *count, its, its_count * sizeof(*its));
-		free(its);
+		sqlite3_free(its);
 		*pairs = all;
 		*count += its_count;
 	}
@@ -135,7 +136,7 @@ static int exchange(const struct group *group, bool sync)
 	if (!error && vector.count &&
 	    exchrange_exchange_vector(group->members[0]->device, &vector))
 		error = errno;
-	free(pairs);
+	sqlite3_free(pairs);
 	return error;
 }
 

@@ -44,7 +44,11 @@ struct database {
 	const void		*connection;	/* that opened it, or NULL */
 	struct super_journal	*super;		/* of the commit that it is part of, or NULL */
 	struct journal_file	*journal;	/* that is open, or NULL */
-	bool			torn;		/* neither committed nor rolled back: no reading */
+	/*
+	 * Neither committed nor rolled back: a hot journal is on the disk.  Until SQLite begins
+	 * anew, and plays that back, nothing is read or written.
+	 */
+	bool			torn;
 
 	struct database		*next;
 };
@@ -68,6 +72,9 @@ extern struct database *databases;
 /* By a name of xOpen's, or of its journal; by the text of the name of a journal.  NULL: none. */
 struct database *database_of_name(const char *name);
 struct database *database_of_journal(const char *journal);
+
+/* A connection to the database needs this journal, which is on the disk. */
+bool is_torn(const char *journal);
 
 void add_database(struct database *database);
 void remove_database(struct database *database);

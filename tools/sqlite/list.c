@@ -51,6 +51,18 @@ struct database *database_of_journal(const char *journal)
 	return found;
 }
 
+bool is_torn(const char *journal)
+{
+	struct database *database;
+
+	list_lock();
+	for (database = databases; database; database = database->next)
+		if (database->torn && !strcmp(sqlite3_filename_journal(database->name), journal))
+			break;
+	list_unlock();
+	return database;
+}
+
 void add_database(struct database *database)
 {
 	list_lock();

@@ -84,6 +84,8 @@ static int database_write(sqlite3_file *file, const void *buffer, int length,
 	struct database *self = database_of(file);
 	int code;
 
+	if (self->torn)
+		return SQLITE_IOERR_WRITE;
 	if (in_place(self))
 		return self->real->pMethods->xWrite(self->real, buffer, length, offset);
 	if (turns_to_wal(self, buffer, length, offset))
@@ -100,6 +102,8 @@ static int database_truncate(sqlite3_file *file, sqlite3_int64 size)
 {
 	struct database *self = database_of(file);
 
+	if (self->torn)
+		return SQLITE_IOERR_TRUNCATE;
 	if (!self->pages.begun)
 		return self->real->pMethods->xTruncate(self->real, size);
 	return code_of_errno(pages_truncate(&self->pages, size));

@@ -333,10 +333,11 @@ static int write_super(const char *name, const struct part *parts, unsigned int 
 
 /*
  * A part that cannot be brought back keeps its journal, which is hot: whoever opens the
- * database rolls it back.  Who has it open must not read on.
+ * database rolls it back.  False: there is one, and what its journal names has to stay.
  */
-static void undo(struct part *parts, unsigned int count)
+static bool undo(struct part *parts, unsigned int count)
 {
+	bool whole = true;
 	unsigned int i;
 
 	for (i = 0; i < count; i++) {
@@ -348,27 +349,45 @@ static void undo(struct part *parts, unsigned int count)
 		part->database->torn = torn;
 		if (there && !torn)
 			default_vfs->xDelete(default_vfs, part->name, 1);
+		whole &= !torn;
 	}
+	return whole;
 }
 
-/* The moment: one file is deleted. */
+static void cut(struct database *database)
+{
+	if (database->pages.size < database->pages.old_size)
+		(void)database->real->pMethods->xTruncate(database->real, database->pages.size);
+}
+
+/*
+ * The moment: one file is deleted.  Where that fails it is not known whether it is gone; the
+ * journals tell, and whoever opens the databases rolls them back or not.
+ */
 static int decide(struct part *parts, unsigned int count, const char *super)
 {
+	const char *name = super ?: parts[0].name;
 	unsigned int i;
 	int code;
 
 	for (i = 0; i < count; i++)
 		close_journal(&parts[i]);
-	if (!super)
-		return default_vfs->xDelete(default_vfs, parts[0].name, 1);
-	code = default_vfs->xDelete(default_vfs, super, 1);
-	/* Journals that name a super-journal which is not there mean nothing. */
-	for (i = 0; i < count && code == SQLITE_OK; i++)
-		default_vfs->xDelete(default_vfs, parts[i].name, 0);
+	code = default_vfs->xDelete(default_vfs, name, 1);
+	for (i = 0; i < count; i++) {
+		if (code != SQLITE_OK) {
+			parts[i].database->torn = true;
+			continue;
+		}
+		cut(parts[i].database);
+		/* One that names a super-journal which is not there means nothing. */
+		if (super)
+			default_vfs->xDelete(default_vfs, parts[i].name, 0);
+	}
 	return code;
 }
 
-static int do_commit(struct part *parts, unsigned int count, const char *super)
+/* All but the moment. */
+static int prepare(struct part *parts, unsigned int count, const char *super)
 {
 	unsigned int i;
 	int code = SQLITE_OK;
@@ -377,25 +396,7 @@ static int do_commit(struct part *parts, unsigned int count, const char *super)
 		code = write_journal(&parts[i], super);
 	for (i = 0; i < count && code == SQLITE_OK; i++)
 		code = write_in_place(&parts[i]);
-	if (code != SQLITE_OK) {
-		undo(parts, count);
-		return code;
-	}
-	code = decide(parts, count, super);
-	if (code != SQLITE_OK) {
-		/* As it is with SQLite's own journals: hot, unless it is gone. */
-		for (i = 0; i < count; i++)
-			parts[i].database->torn = true;
-		return code;
-	}
-	for (i = 0; i < count; i++) {
-		struct database *database = parts[i].database;
-		sqlite3_file *real = database->real;
-
-		if (database->pages.size < database->pages.old_size)
-			(void)real->pMethods->xTruncate(real, database->pages.size);
-	}
-	return SQLITE_OK;
+	return code;
 }
 
 int commit_on_disk(struct group *group, const char *super)
@@ -416,9 +417,13 @@ int commit_on_disk(struct group *group, const char *super)
 		code = super ? write_super(super, parts, group->count) : SQLITE_IOERR_NOMEM;
 	}
 	if (code == SQLITE_OK)
-		code = do_commit(parts, group->count, super);
-	if (code != SQLITE_OK && own_super && super)
+		code = prepare(parts, group->count, super);
+	if (code == SQLITE_OK)
+		code = decide(parts, group->count, super);
+	else if (own_super && super && undo(parts, group->count))
 		default_vfs->xDelete(default_vfs, super, 0);
+	else if (!own_super)
+		undo(parts, group->count);
 	for (i = 0; i < group->count; i++)
 		sqlite3_free(parts[i].page);
 	sqlite3_free(buffer);

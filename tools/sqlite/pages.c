@@ -5,8 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <sqlite3ext.h>
 
 #include "pages.h"
+
+SQLITE_EXTENSION_INIT3
 
 /* Bytes of slots that stay allocated from one transaction to the next. */
 #define KEPT		(16u << 20)
@@ -63,6 +66,16 @@ static int set_size(int fd, uint64_t size)
 	return 0;
 }
 
+/* By SQLite's allocator, whose limits programs can set.  Zeros; NULL: no memory. */
+static void *allocate(uint64_t bytes)
+{
+	void *memory = sqlite3_malloc64(bytes);
+
+	if (memory)
+		memset(memory, 0, bytes);
+	return memory;
+}
+
 static uint64_t nearer(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
@@ -109,13 +122,13 @@ static int reserve_slots(struct pages *pages, uint32_t more)
 	if (room == pages->room)
 		return 0;
 
-	table = calloc(room, sizeof(*table));
+	table = allocate((uint64_t)room * sizeof(*table));
 	if (!table)
 		return ENOMEM;
 	for (i = 0; i < pages->room; i++)
 		if (pages->table[i].taken)
 			*place_of(table, room, pages->table[i].unit) = pages->table[i];
-	free(pages->table);
+	sqlite3_free(pages->table);
 	pages->table = table;
 	pages->room = room;
 	return 0;
@@ -159,13 +172,13 @@ static int begin_tail(struct pages *pages)
 		return 0;
 	error = set_size(pages->tail, 0);
 	if (!error && end > pages->base) {
-		rest = malloc(end - pages->base);
+		rest = sqlite3_malloc64(end - pages->base);
 		if (!rest)
 			return ENOMEM;
 		error = read_all(pages->file, rest, end - pages->base, pages->base);
 		if (!error)
 			error = write_all(pages->tail, rest, end - pages->base, 0);
-		free(rest);
+		sqlite3_free(rest);
 	}
 	if (!error)
 		pages->tail_used = true;
@@ -191,10 +204,10 @@ static bool file_has(const struct pages *pages, const void *buffer, uint32_t len
 
 	if (offset + length > nearer(pages->old_size, pages->size))
 		return false;
-	there = malloc(length);
+	there = sqlite3_malloc64(length);
 	same = there && read_all(pages->file, there, length, offset) == 0 &&
 	       memcmp(there, buffer, length) == 0;
-	free(there);
+	sqlite3_free(there);
 	return same;
 }
 
@@ -218,7 +231,7 @@ static int write_new_slots(struct pages *pages, const char *buffer, uint64_t uni
 static int write_part(struct pages *pages, const char *buffer, uint32_t length, uint64_t offset)
 {
 	uint64_t unit = offset / pages->unit;
-	char *whole = malloc(pages->unit);
+	char *whole = sqlite3_malloc64(pages->unit);
 	int error;
 
 	if (!whole)
@@ -228,7 +241,7 @@ static int write_part(struct pages *pages, const char *buffer, uint32_t length, 
 		memcpy(whole + offset % pages->unit, buffer, length);
 		error = write_new_slots(pages, whole, unit, 1);
 	}
-	free(whole);
+	sqlite3_free(whole);
 	return error;
 }
 
@@ -268,7 +281,7 @@ static int write_slots(struct pages *pages, const char *buffer, uint32_t length,
 /* Zeros where the transaction has cut the file and makes it longer again. */
 static int fill(struct pages *pages, uint64_t end)
 {
-	char *zeros = calloc(1, pages->unit);
+	char *zeros = allocate(pages->unit);
 	int error = zeros ? 0 : ENOMEM;
 
 	while (!error && pages->size < end) {
@@ -279,7 +292,7 @@ static int fill(struct pages *pages, uint64_t end)
 		if (!error)
 			pages->size += part;
 	}
-	free(zeros);
+	sqlite3_free(zeros);
 	return error;
 }
 
@@ -294,7 +307,7 @@ void pages_drop(struct pages *pages)
 		close(pages->slots);
 	if (pages->tail >= 0)
 		close(pages->tail);
-	free(pages->table);
+	sqlite3_free(pages->table);
 	pages_init(pages, -1, pages->unit);
 }
 
@@ -400,7 +413,7 @@ void pages_forget(struct pages *pages)
 		(void)set_size(pages->slots, KEPT);
 	/* A table that is far too large would be cleared again and again. */
 	if (pages->room > FIRST_ROOM && pages->count < pages->room / 8) {
-		free(pages->table);
+		sqlite3_free(pages->table);
 		pages->table = NULL;
 		pages->room = 0;
 	} else if (pages->count) {
@@ -421,10 +434,10 @@ static int by_unit(const void *a, const void *b)
 	return unit1 < unit2 ? -1 : unit1 > unit2;
 }
 
-/* The slots below the size, by their places in the file; free(3) it.  NULL: no memory. */
+/* The slots below the size, by their places in the file; the caller frees it.  NULL: no memory. */
 static struct page_slot *sorted_slots(const struct pages *pages, uint32_t *count)
 {
-	struct page_slot *sorted = malloc(((size_t)pages->count + 1) * sizeof(*sorted));
+	struct page_slot *sorted = sqlite3_malloc64(((uint64_t)pages->count + 1) * sizeof(*sorted));
 	uint32_t i;
 
 	*count = 0;
@@ -465,10 +478,10 @@ int pages_pairs(struct pages *pages, uint32_t chunk, struct exchrange_pair **pai
 	}
 
 	sorted = sorted_slots(pages, &slots);
-	*pairs = pair = calloc((size_t)slots + 1, sizeof(*pair));
+	*pairs = pair = allocate(((uint64_t)slots + 1) * sizeof(*pair));
 	if (!sorted || !pair) {
-		free(sorted);
-		free(pair);
+		sqlite3_free(sorted);
+		sqlite3_free(pair);
 		return ENOMEM;
 	}
 	pair--;
@@ -485,7 +498,7 @@ int pages_pairs(struct pages *pages, uint32_t chunk, struct exchrange_pair **pai
 			.length = pages->unit,
 		};
 	}
-	free(sorted);
+	sqlite3_free(sorted);
 	if (pages->tail_used && pages->size > pages->base)
 		*++pair = (struct exchrange_pair){
 			.file1_fd = pages->tail,
@@ -515,7 +528,7 @@ int pages_each(const struct pages *pages,
 		while (++i < slots && sorted[i].unit * pages->unit == offset + length);
 		error = each(context, offset, nearer(length, pages->size - offset));
 	}
-	free(sorted);
+	sqlite3_free(sorted);
 	if (!error && pages->tail_used && pages->size > pages->base)
 		error = each(context, pages->base, pages->size - pages->base);
 	return error;

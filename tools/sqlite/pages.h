@@ -68,7 +68,7 @@ void pages_forget(struct pages *pages);
 
 /*
  * The exchange that makes the transaction the file's, @chunk aside: the size becomes a
- * multiple of that, unless it is 0.  *@pairs is for free(3), sorted, and has at least one
+ * multiple of that, unless it is 0.  *@pairs is for sqlite3_free(), sorted, and has at least one
  * where anything has changed but a size that is nearer.
  */
 int pages_pairs(struct pages *pages, uint32_t chunk, struct exchrange_pair **pairs,

@@ -172,6 +172,8 @@ static int vfs_delete(sqlite3_vfs *vfs, const char *name, int sync_directory)
 	(void)vfs;
 	if (code != SQLITE_NOTFOUND)
 		return code;
+	if (is_torn(name))
+		return SQLITE_IOERR_DELETE;
 	if (!database_of_journal(name))
 		return default_vfs->xDelete(default_vfs, name, sync_directory);
 

@@ -1,0 +1,402 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What fails, and who is killed: the database has all of a transaction or nothing of it, and the
+ * connection goes on with what the database has.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "database.h"
+
+#define SPILL	"PRAGMA cache_size=4;"
+
+#define BOTH(test) \
+	{ #test ": exchange", test, NULL, NULL, (void *)&by_exchange }, \
+	{ #test ": journal", test, NULL, NULL, (void *)&by_journal }
+
+static const struct manner *begin(void **state)
+{
+	const struct manner *manner = *state;
+
+	need(manner);
+	enter_empty_folder();
+	return manner;
+}
+
+/* Two databases: what one has less, the other has more. */
+static void make_pair(void)
+{
+	sqlite3 *db = open_plainly("x.db");
+
+	execute(db, "ATTACH 'y.db' AS y");
+	execute(db, "CREATE TABLE main.t(a INTEGER PRIMARY KEY, b, c); CREATE TABLE y.u(a INTEGER PRIMARY KEY, b, c)");
+	execute(db, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200) INSERT INTO t SELECT i, hex(zeroblob(200)), 10 FROM n");
+	execute(db, "INSERT INTO u SELECT a, b, 0 FROM t");
+	close_database(db);
+}
+
+static sqlite3 *attach(const struct manner *manner, const char *pragmas)
+{
+	sqlite3 *db = open_by(manner, "x.db");
+
+	execute(db, "ATTACH 'file:y.db?%s' AS y", manner->uri);
+	execute(db, SPILL "PRAGMA y.cache_size=4; %s", pragmas);
+	return db;
+}
+
+static const char *const transfer =
+	"BEGIN; UPDATE t SET c = c - 1, b = hex(randomblob(200)); UPDATE u SET c = c + 1, b = hex(randomblob(250)); COMMIT";
+
+/* The sum of x.db by SQLite's own VFS; y.db has the rest.  A hot journal is rolled back. */
+static sqlite3_int64 assert_pair(void)
+{
+	sqlite3 *x = open_plainly("x.db"), *y = open_plainly("y.db");
+	sqlite3_int64 sum = number_of(x, "SELECT sum(c) FROM t");
+
+	assert_string_equal(text_of(x, "PRAGMA integrity_check"), "ok");
+	assert_string_equal(text_of(y, "PRAGMA integrity_check"), "ok");
+	assert_int_equal(sum + number_of(y, "SELECT sum(c) FROM u"), 2000);
+	assert_int_equal(sum % 200, 0);
+	close_database(x);
+	close_database(y);
+	return sum;
+}
+
+static bool keeps_locks(sqlite3 *db)
+{
+	return strcmp(text_of(db, "PRAGMA locking_mode"), "exclusive") == 0;
+}
+
+/*
+ * After a fault the connection sees what the files have, and can go on.  One that keeps its
+ * locks, and was not able to roll back what is on the disk, may have to be closed for that.
+ */
+static void assert_goes_on(sqlite3 *db)
+{
+	sqlite3_int64 sum;
+
+	if (!sqlite3_get_autocommit(db))
+		(void)try(db, "ROLLBACK");
+	if (keeps_locks(db)) {
+		if (try(db, "SELECT count(*) FROM t, u") == SQLITE_OK)
+			execute(db, "UPDATE t SET b = 1");
+		return;
+	}
+	sum = assert_pair();
+	assert_int_equal(number_of(db, "SELECT sum(c) FROM t"), sum);
+	assert_int_equal(number_of(db, "SELECT sum(c) FROM u"), 2000 - sum);
+	execute(db, "%s", transfer);
+	assert_int_equal(assert_pair(), sum - 200);
+}
+
+/* --- SQLite's allocator --------------------------------------------------------------------- */
+
+static sqlite3_mem_methods real_memory;
+static int allocations_left = -1;	/* until one fails; below zero: none will */
+
+static bool fails_now(void)
+{
+	return allocations_left >= 0 && allocations_left-- == 0;
+}
+
+static void *failing_malloc(int bytes)
+{
+	return fails_now() ? NULL : real_memory.xMalloc(bytes);
+}
+
+static void *failing_realloc(void *memory, int bytes)
+{
+	return fails_now() ? NULL : real_memory.xRealloc(memory, bytes);
+}
+
+/* Runs in a child whose SQLite has been told nothing else. */
+static void with_failing_memory(const struct manner *manner, const char *pragmas)
+{
+	sqlite3_mem_methods methods;
+	unsigned int n;
+
+	sqlite3_shutdown();
+	sqlite3_config(SQLITE_CONFIG_GETMALLOC, &real_memory);
+	methods = real_memory;
+	methods.xMalloc = failing_malloc;
+	methods.xRealloc = failing_realloc;
+	sqlite3_config(SQLITE_CONFIG_MALLOC, &methods);
+	load_vfs(NULL);
+
+	for (n = 0; ; n += test_share() > 1 ? 7 : 1) {
+		sqlite3 *db;
+		int code;
+
+		/* c is above zero for as long as there are allocations. */
+		if (assert_pair() <= 400) {
+			sqlite3 *plain = open_plainly("x.db");
+
+			execute(plain, "ATTACH 'y.db' AS y; UPDATE t SET c = 10; UPDATE u SET c = 0");
+			close_database(plain);
+		}
+		db = attach(manner, pragmas);
+		allocations_left = n;
+		code = try(db, "%s", transfer);
+		if (allocations_left >= 0) {
+			allocations_left = -1;
+			assert_int_equal(code, SQLITE_OK);
+			close_database(db);
+			break;
+		}
+		assert_goes_on(db);
+		close_database(db);
+		assert_pair();
+	}
+	assert_true(n > 50);
+}
+
+static void in_child(void (*run)(const struct manner *, const char *),
+		     const struct manner *manner, const char *pragmas)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		run(manner, pragmas);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (status)
+		fail_msg("the child with \"%s\" has ended with %#x", pragmas, status);
+}
+
+static const char *const modes[] = {
+	"", "PRAGMA journal_mode=MEMORY", "PRAGMA synchronous=OFF; PRAGMA y.synchronous=OFF",
+	"PRAGMA journal_mode=PERSIST", "PRAGMA locking_mode=EXCLUSIVE",
+	"PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=OFF",
+};
+
+static void no_memory(void **state)
+{
+	const struct manner *manner = begin(state);
+	unsigned int i;
+
+	for (i = 0; i < COUNT(modes); i++) {
+		enter_empty_folder();
+		make_pair();
+		in_child(with_failing_memory, manner, modes[i]);
+	}
+}
+
+/* --- system calls of SQLite's own VFS -------------------------------------------------------- */
+
+static int calls_left = -1;
+static int call_error;
+static sqlite3_vfs *unix_vfs;
+
+static bool call_fails(void)
+{
+	if (calls_left < 0 || calls_left-- > 0)
+		return false;
+	errno = call_error;
+	return true;
+}
+
+static ssize_t (*real_pwrite)(int, const void *, size_t, off_t);
+static int (*real_ftruncate)(int, off_t);
+static int (*real_unlink)(const char *);
+static int (*real_open)(const char *, int, int);
+
+static ssize_t failing_pwrite(int fd, const void *buffer, size_t length, off_t offset)
+{
+	return call_fails() ? -1 : real_pwrite(fd, buffer, length, offset);
+}
+
+static int failing_ftruncate(int fd, off_t size)
+{
+	return call_fails() ? -1 : real_ftruncate(fd, size);
+}
+
+static int failing_unlink(const char *name)
+{
+	return call_fails() ? -1 : real_unlink(name);
+}
+
+static int failing_open(const char *name, int flags, int mode)
+{
+	return call_fails() ? -1 : real_open(name, flags, mode);
+}
+
+static void replace(const char *name, sqlite3_syscall_ptr by, sqlite3_syscall_ptr *real)
+{
+	*real = unix_vfs->xGetSystemCall(unix_vfs, name);
+	assert_non_null(*real);
+	assert_int_equal(unix_vfs->xSetSystemCall(unix_vfs, name, by), SQLITE_OK);
+}
+
+/* The first call fails, the second... until a transaction makes no more.  How many did. */
+static unsigned int with_failing_calls(const struct manner *manner, const char *pragmas,
+				       bool again)
+{
+	unsigned int n, failed = 0;
+
+	for (n = 0; ; n++) {
+		sqlite3 *db;
+		int code;
+
+		if (assert_pair() <= 400) {
+			sqlite3 *plain = open_plainly("x.db");
+
+			execute(plain, "ATTACH 'y.db' AS y; UPDATE t SET c = 10; UPDATE u SET c = 0");
+			close_database(plain);
+		}
+		db = attach(manner, pragmas);
+		assert_int_equal(number_of(db, "SELECT count(*) FROM t, u WHERE t.a = u.a"), 200);
+		calls_left = n;
+		code = try(db, "%s", transfer);
+		if (calls_left >= 0) {
+			calls_left = -1;
+			assert_int_equal(code, SQLITE_OK);
+			close_database(db);
+			return failed;
+		}
+		failed += code != SQLITE_OK;
+		/* Every call from there on, which is where a rollback fails too. */
+		if (again) {
+			calls_left = 0;
+			(void)try(db, "SELECT * FROM t, u WHERE t.a = u.a");
+		}
+		calls_left = -1;
+		assert_goes_on(db);
+		close_database(db);
+		assert_pair();
+	}
+}
+
+static void failing_calls(void **state)
+{
+	static const struct {
+		const char		*name;
+		sqlite3_syscall_ptr	by, *real;
+		int			error;
+	} calls[] = {
+		{ "pwrite64", (void *)failing_pwrite, (void *)&real_pwrite, EIO },
+		{ "pwrite64", (void *)failing_pwrite, (void *)&real_pwrite, ENOSPC },
+		{ "ftruncate", (void *)failing_ftruncate, (void *)&real_ftruncate, EIO },
+		{ "unlink", (void *)failing_unlink, (void *)&real_unlink, EIO },
+		{ "open", (void *)failing_open, (void *)&real_open, EMFILE },
+	};
+	const struct manner *manner = begin(state);
+	unsigned int i, j;
+
+	unix_vfs = sqlite3_vfs_find("unix");
+	for (i = 0; i < COUNT(modes); i++)
+		for (j = 0; j < COUNT(calls); j++) {
+			enter_empty_folder();
+			make_pair();
+			call_error = calls[j].error;
+			replace(calls[j].name, calls[j].by, calls[j].real);
+			with_failing_calls(manner, modes[i], false);
+			with_failing_calls(manner, modes[i], true);
+			unix_vfs->xSetSystemCall(unix_vfs, calls[j].name, *calls[j].real);
+		}
+}
+
+/* --- no space ---------------------------------------------------------------------------------- */
+
+/* A file may have no more bytes: what write(2) says then is as good as a full disk. */
+static void beyond_a_limit(const struct manner *manner, const char *pragmas)
+{
+	struct rlimit limit = { 300000, RLIM_INFINITY };
+	sqlite3 *db;
+
+	signal(SIGXFSZ, SIG_IGN);
+	db = attach(manner, pragmas);
+	execute(db, "SELECT * FROM t, u");
+	setrlimit(RLIMIT_FSIZE, &limit);
+	assert_int_equal(try(db, "BEGIN; UPDATE u SET b = hex(zeroblob(100)); INSERT INTO t(b) SELECT zeroblob(4000) FROM t; COMMIT") & 0xff,
+			 SQLITE_FULL);
+	if (!sqlite3_get_autocommit(db))
+		execute(db, "ROLLBACK");
+	assert_int_equal(number_of(db, "SELECT count(*) FROM t"), 200);
+	execute(db, "UPDATE u SET b = hex(zeroblob(150))");
+	assert_goes_on(db);
+	close_database(db);
+}
+
+static void no_space(void **state)
+{
+	const struct manner *manner = begin(state);
+	unsigned int i;
+
+	for (i = 0; i < COUNT(modes); i++) {
+		enter_empty_folder();
+		make_pair();
+		in_child(beyond_a_limit, manner, modes[i]);
+	}
+}
+
+/* --- killed ------------------------------------------------------------------------------------- */
+
+static void write_script(const struct manner *manner)
+{
+	FILE *script = fopen("script", "w");
+	unsigned int i;
+
+	assert_non_null(script);
+	fprintf(script, ".load %s\n.open 'file:x.db?%s'\n",
+		getenv("EXCHRANGE_VFS") ?: "/usr/local/lib/sqlite3/exchrange_vfs", manner->uri);
+	fprintf(script, "ATTACH 'file:y.db?%s' AS y;\n" SPILL "\n", manner->uri);
+	for (i = 0; i < 3; i++)
+		fprintf(script, "%s;\n.print acknowledged\n", transfer);
+	fprintf(script, "VACUUM;\n");
+	fclose(script);
+}
+
+/* Killed before each of its calls that change something: what was acknowledged is there. */
+static void killed(void **state)
+{
+	static const char *const calls[] = { "pwrite64", "openat", "unlink", "ftruncate", "ioctl",
+		"fdatasync", "fsync", "fcntl" };
+	const struct manner *manner = begin(state);
+	unsigned int i, when, kills = 0;
+
+	if (run("command -v strace >/dev/null"))
+		skip();
+	for (i = 0; i < COUNT(calls); i++)
+		for (when = 1; ; when += 1 + (when > 4 ? test_share() - 1 : 0)) {
+			sqlite3_int64 sum, acknowledged = 0;
+			struct outcome outcome;
+			const char *line;
+
+			enter_empty_folder();
+			make_pair();
+			write_script(manner);
+			outcome = run_and_keep("strace -qq -f -o /dev/null -e trace=%s -e inject=%s:signal=KILL:when=%u sqlite3 <script",
+					       calls[i], calls[i], when);
+			for (line = outcome.out; (line = strstr(line, "acknowledged")); line++)
+				acknowledged++;
+			if (manner->exchanges)
+				assert_int_equal(count_files("x.db-") + count_files("y.db-"), 0);
+			sum = assert_pair();
+			/* 10 a row at first, one less with each transaction. */
+			assert_in_range((2000 - sum) / 200, acknowledged, acknowledged + 1);
+			if (!outcome.status) {
+				drop_outcome(&outcome);
+				break;
+			}
+			drop_outcome(&outcome);
+			kills++;
+		}
+	assert_true(kills > 20);
+}
+
+const struct CMUnitTest faults_tests[] = {
+	BOTH(no_memory),
+	BOTH(failing_calls),
+	BOTH(no_space),
+	BOTH(killed),
+};
+
+const size_t faults_count = COUNT(faults_tests);
