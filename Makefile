@@ -48,6 +48,8 @@ endif
 # or nothing.
 missing_headers := $(if $(wildcard $(KDIR)/Makefile),,linux-headers-$(KERNEL_RELEASE))
 
+sqlite_header  := $(wildcard $(addsuffix /sqlite3ext.h,/usr/include /usr/local/include))
+
 .PHONY: all
 all: $(if $(missing_headers),skip-module,modules) tools
 
@@ -103,7 +105,6 @@ library: $(LIBRARY) $(STATIC) $(PC)
 # Nothing of SQLite is linked: a program that loads an extension hands its functions on.
 EXTENSION := $(BUILD)/exchrange_vfs.so
 sqlite_objects := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tools/sqlite/*.c))
-sqlite_header  := $(wildcard $(addsuffix /sqlite3ext.h,/usr/include /usr/local/include))
 
 .PHONY: sqlite skip-sqlite
 sqlite: $(EXTENSION)
@@ -247,7 +248,8 @@ zsh_completion  := $(ZSHDIR)/_exchrange
 
 # The command's manuals go where the command goes.
 command_manuals := $(wildcard tools/man/exchrange*.1)
-manuals         := $(wildcard tools/man/*.[347])
+manuals         := $(wildcard tools/man/*.[34]) tools/man/libexchange-preload.7
+manuals         += $(if $(sqlite_header),tools/man/exchrange_vfs.7)
 # Names that have their manual on the page of another one.
 shared_manuals  := exchrange-start-commit.1 exchrange_commit.3 exchrange_update_begin_fd.3
 shared_manuals  += exchrange_watch_close.3 exchrange_watch_read_retry.3 exchrange_watch_read_settle.3
@@ -292,7 +294,14 @@ install-tools: tools
 	$(Q)ln -sf exchrange-commit.1 $(call manual_place,exchrange-start-commit.1)
 	$(Q)$(INSTALL) -m 644 tools/completions/exchrange.bash $(DESTDIR)$(bash_completion)
 	$(Q)$(INSTALL) -m 644 tools/completions/_exchrange $(DESTDIR)$(zsh_completion)
+	$(Q)$(if $(sqlite_header),$(install_sqlite))
 	$(Q)$(if $(DESTDIR),,ldconfig)
+
+# Where SQLite's other extensions are, which it does not look for by itself.
+sqlite_place   := $(LIBDIR)/sqlite3
+install_sqlite  = $(INSTALL) -d $(DESTDIR)$(sqlite_place) && \
+		  $(INSTALL) -m 644 $(EXTENSION) $(DESTDIR)$(sqlite_place) && \
+		  ln -sf $(notdir $(EXTENSION)) $(DESTDIR)$(sqlite_place)/exchrange_vfs_default.so
 
 # The module for all kernels with headers, now and later, and loaded at every boot.
 dkms_source := /usr/src/exchrange-$(VERSION)
@@ -352,6 +361,8 @@ uninstall:
 		$(DESTDIR)$(LIBDIR)/pkgconfig/libexchange.pc \
 		$(DESTDIR)$(LIBDIR)/$(notdir $(PRELOAD)) $(DESTDIR)$(BINDIR)/exchrange \
 		$(DESTDIR)$(bash_completion) $(DESTDIR)$(zsh_completion) \
+		$(DESTDIR)$(sqlite_place)/exchrange_vfs.so \
+		$(DESTDIR)$(sqlite_place)/exchrange_vfs_default.so \
 		$(foreach manual,$(notdir $(command_manuals) $(manuals)) $(shared_manuals), \
 			$(call manual_place,$(manual)))
 	$(Q)$(if $(DESTDIR),,dpkg -S $(modules_load) >/dev/null 2>&1 ||) rm -f $(DESTDIR)$(modules_load)
@@ -388,7 +399,7 @@ help:
 	@echo "make pictures     draw the pictures of the documents again"
 	@echo "make deps         install what demo, check and bench need (as root; else say what)"
 	@echo "make modules      only the module, for KERNEL_RELEASE=$(KERNEL_RELEASE)"
-	@echo "make tools        only the libraries and the command"
+	@echo "make tools        only the libraries, the command, and the VFS for SQLite"
 	@echo "make clean        remove what was built"
 	@echo
 	@echo "UNTESTED=1 builds the back ends for a series of kernels that was not tested."
