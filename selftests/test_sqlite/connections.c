@@ -16,20 +16,6 @@
 
 #define SPILL	"PRAGMA cache_size=4;"
 
-/* Each test twice: by exchanges, and by journals at the commit. */
-#define BOTH(test) \
-	{ #test ": exchange", test, NULL, NULL, (void *)&by_exchange }, \
-	{ #test ": journal", test, NULL, NULL, (void *)&by_journal }
-
-static const struct manner *begin(void **state)
-{
-	const struct manner *manner = *state;
-
-	need(manner);
-	enter_empty_folder();
-	return manner;
-}
-
 static void fill(sqlite3 *db, unsigned int rows)
 {
 	execute(db, "CREATE TABLE t(a INTEGER PRIMARY KEY, b, c)");
@@ -40,9 +26,8 @@ static void fill(sqlite3 *db, unsigned int rows)
 /* --- readers ---------------------------------------------------------------------------- */
 
 /* What a transaction has written so far is seen by its own connection, and by nobody else. */
-static void others_see_the_last_commit(void **state)
+static void others_see_the_last_commit(const struct manner *manner)
 {
-	const struct manner *manner = begin(state);
 	sqlite3 *db = open_by(manner, "x.db"), *copy;
 
 	fill(db, 1000);
@@ -66,9 +51,8 @@ static void others_see_the_last_commit(void **state)
 }
 
 /* A page that was mapped before it was written and spilled: the reader gets the new one. */
-static void mapped_pages_of_the_own_transaction(void **state)
+static void mapped_pages_of_the_own_transaction(const struct manner *manner)
 {
-	const struct manner *manner = begin(state);
 	sqlite3 *db = open_by(manner, "x.db");
 	unsigned int i;
 
@@ -87,9 +71,8 @@ static void mapped_pages_of_the_own_transaction(void **state)
 	assert_whole("x.db");
 }
 
-static void read_only_and_immutable(void **state)
+static void read_only_and_immutable(const struct manner *manner)
 {
-	const struct manner *manner = begin(state);
 	sqlite3 *db = open_by(manner, "x.db"), *reader;
 	char uri[100];
 
@@ -136,9 +119,8 @@ static void add_ones(const char *uri, unsigned int count)
 }
 
 /* Processes with this VFS and with SQLite's own: no sum is lost, none is seen half. */
-static void writers_and_readers(void **state)
+static void writers_and_readers(const struct manner *manner)
 {
-	const struct manner *manner = begin(state);
 	const char *uris[] = { manner->uri, manner->uri, "vfs=unix" };
 	const unsigned int rounds = 150 / test_share();
 	sqlite3 *db = open_by(manner, "x.db");
@@ -191,9 +173,9 @@ static void *thread_main(void *argument)
 	return NULL;
 }
 
-static void threads_of_one_process(void **state)
+static void threads_of_one_process(const struct manner *manner)
 {
-	struct thread thread = { .manner = begin(state), .rounds = 100 / test_share() };
+	struct thread thread = { .manner = manner, .rounds = 100 / test_share() };
 	sqlite3 *db = open_by(thread.manner, "x.db");
 	pthread_t threads[4];
 	unsigned int i;
@@ -210,9 +192,8 @@ static void threads_of_one_process(void **state)
 }
 
 /* One connection's transaction keeps its locks while another of the process is closed. */
-static void locks_stay(void **state)
+static void locks_stay(const struct manner *manner)
 {
-	const struct manner *manner = begin(state);
 	sqlite3 *db = open_by(manner, "x.db"), *other;
 	int status;
 	pid_t pid;
@@ -261,7 +242,7 @@ static const char *const transfer =
 	"BEGIN; UPDATE t SET c = c - 1; UPDATE u SET c = c + 1; COMMIT";
 
 /* With a super-journal, and where SQLite makes none. */
-static void attached_databases(void **state)
+static void attached_databases(const struct manner *manner)
 {
 	static const char *const modes[] = {
 		"", "PRAGMA main.journal_mode=TRUNCATE; PRAGMA y.journal_mode=PERSIST",
@@ -270,7 +251,6 @@ static void attached_databases(void **state)
 		"PRAGMA main.journal_mode=OFF; PRAGMA y.journal_mode=DELETE",
 		"PRAGMA locking_mode=EXCLUSIVE",
 	};
-	const struct manner *manner = begin(state);
 	unsigned int i, j;
 	sqlite3 *db;
 
@@ -299,11 +279,13 @@ static void attached_databases(void **state)
 /* No name appears beside the databases while they are committed. */
 static void no_journal_on_the_disk(void **state)
 {
-	const struct manner *manner = begin(state);
-	sqlite3 *db = open_pair(manner->uri, manner->uri);
 	int watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 	char events[4096];
+	sqlite3 *db;
 
+	(void)state;
+	begin_by(&by_exchange);
+	db = open_pair(by_exchange.uri, by_exchange.uri);
 	assert_true(inotify_add_watch(watch, ".", IN_CREATE | IN_MOVED_TO) >= 0);
 	execute(db, SPILL);
 	execute(db, "%s", transfer);
@@ -316,9 +298,8 @@ static void no_journal_on_the_disk(void **state)
 }
 
 /* Databases of two VFSs in one transaction, either of them the first. */
-static void attached_to_other_vfs(void **state)
+static void attached_to_other_vfs(const struct manner *manner)
 {
-	const struct manner *manner = begin(state);
 	const char *uris[][2] = { { manner->uri, "vfs=unix" }, { "vfs=unix", manner->uri } };
 	unsigned int i, j;
 
@@ -356,14 +337,13 @@ static void leave_hot_journal(void)
 	assert_int_equal(count_files("x.db-journal"), 1);
 }
 
-static void hot_journal(void **state)
+static void hot_journal(const struct manner *manner)
 {
 	static const char *const modes[] = {
 		"", "PRAGMA synchronous=OFF", "PRAGMA journal_mode=TRUNCATE",
 		"PRAGMA journal_mode=PERSIST", "PRAGMA journal_mode=MEMORY",
 		"PRAGMA locking_mode=EXCLUSIVE", "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=TRUNCATE",
 	};
-	const struct manner *manner = begin(state);
 	unsigned int i, j;
 
 	for (i = 0; i < COUNT(modes); i++) {
@@ -392,9 +372,8 @@ static void hot_journal(void **state)
 }
 
 /* While it is open: others come and go, and one of them is killed. */
-static void hot_journal_meanwhile(void **state)
+static void hot_journal_meanwhile(const struct manner *manner)
 {
-	const struct manner *manner = begin(state);
 	sqlite3 *db = open_by(manner, "x.db");
 
 	fill(db, 2000);
@@ -409,9 +388,8 @@ static void hot_journal_meanwhile(void **state)
 	assert_whole("x.db");
 }
 
-static void wal(void **state)
+static void wal(const struct manner *manner)
 {
-	const struct manner *manner = begin(state);
 	sqlite3 *db = open_by(manner, "x.db");
 	char uri[100];
 
@@ -444,10 +422,9 @@ static void wal(void **state)
 
 /* --- other ways to write --------------------------------------------------------------------- */
 
-static void backups(void **state)
+static void backups(const struct manner *manner)
 {
 	static const unsigned int sizes[] = { 512, 1024, 4096, 16384 };
-	const struct manner *manner = begin(state);
 	unsigned int i, j;
 
 	/* Of pages that are smaller than the other's, SQLite writes the last ones by itself. */
@@ -473,10 +450,9 @@ static void backups(void **state)
 		}
 }
 
-static void vacuum_to_other_page_sizes(void **state)
+static void vacuum_to_other_page_sizes(const struct manner *manner)
 {
 	static const unsigned int sizes[] = { 512, 65536, 1024, 4096, 2048, 8192, 512 };
-	const struct manner *manner = begin(state);
 	sqlite3 *db = open_by(manner, "x.db");
 	uint64_t want;
 	unsigned int i;
@@ -495,9 +471,8 @@ static void vacuum_to_other_page_sizes(void **state)
 }
 
 /* SQLITE_FCNTL_CHUNK_SIZE: the file's size is a multiple of it. */
-static void chunks(void **state)
+static void chunks(const struct manner *manner)
 {
-	const struct manner *manner = begin(state);
 	sqlite3 *db = open_by(manner, "x.db");
 	int size = 262144;
 
@@ -515,9 +490,8 @@ static void chunks(void **state)
 }
 
 /* A journal that is larger than what is kept in memory. */
-static void large_transactions(void **state)
+static void large_transactions(const struct manner *manner)
 {
-	const struct manner *manner = begin(state);
 	sqlite3 *db = open_by(manner, "x.db");
 
 	fill(db, 100);
@@ -602,25 +576,33 @@ static void says_so_once(void **state)
 	unlink("/dev/shm/once.db");
 }
 
-const struct CMUnitTest connections_tests[] = {
-	cmocka_unit_test(says_so_once),
-	BOTH(others_see_the_last_commit),
-	BOTH(mapped_pages_of_the_own_transaction),
-	BOTH(read_only_and_immutable),
-	BOTH(writers_and_readers),
-	BOTH(threads_of_one_process),
-	BOTH(locks_stay),
-	BOTH(attached_databases),
-	{ "no_journal_on_the_disk", no_journal_on_the_disk, NULL, NULL, (void *)&by_exchange },
-	BOTH(attached_to_other_vfs),
-	BOTH(hot_journal),
-	BOTH(hot_journal_meanwhile),
-	BOTH(wal),
-	BOTH(backups),
-	BOTH(vacuum_to_other_page_sizes),
-	BOTH(chunks),
-	BOTH(large_transactions),
-	cmocka_unit_test(falls_back),
-};
+int run_connections(void)
+{
+	static const struct both tests[] = {
+		{ "others see the last commit", others_see_the_last_commit },
+		{ "mapped pages of the own transaction", mapped_pages_of_the_own_transaction },
+		{ "read only and immutable", read_only_and_immutable },
+		{ "writers and readers", writers_and_readers },
+		{ "threads of one process", threads_of_one_process },
+		{ "locks stay", locks_stay },
+		{ "attached databases", attached_databases },
+		{ "attached to other vfs", attached_to_other_vfs },
+		{ "hot journal", hot_journal },
+		{ "hot journal meanwhile", hot_journal_meanwhile },
+		{ "wal", wal },
+		{ "backups", backups },
+		{ "vacuum to other page sizes", vacuum_to_other_page_sizes },
+		{ "chunks", chunks },
+		{ "large transactions", large_transactions },
+	};
+	static const struct CMUnitTest others[] = {
+		cmocka_unit_test(no_journal_on_the_disk),
+		cmocka_unit_test(falls_back),
+	};
+	static const struct CMUnitTest first[] = {
+		cmocka_unit_test(says_so_once),
+	};
 
-const size_t connections_count = COUNT(connections_tests);
+	return cmocka_run_group_tests_name("what is said", first, NULL, NULL) +
+		run_both("connections", tests, COUNT(tests), others, COUNT(others));
+}

@@ -46,7 +46,7 @@ bool has_vectors(void)
 	return answer;
 }
 
-void need(const struct manner *manner)
+static void need(const struct manner *manner)
 {
 	if (!manner->exchanges || has_vectors())
 		return;
@@ -60,6 +60,46 @@ void enter_empty_folder(void)
 {
 	assert_int_equal(run("rm -rf '%s/sqlite' && mkdir '%s/sqlite'", mount_point, mount_point), 0);
 	assert_int_equal(chdir(path_of("sqlite")), 0);
+}
+
+void begin_by(const struct manner *manner)
+{
+	need(manner);
+	enter_empty_folder();
+}
+
+static void test_by_exchange(void **state)
+{
+	const struct both *row = *state;
+
+	begin_by(&by_exchange);
+	row->test(&by_exchange);
+}
+
+static void test_by_journal(void **state)
+{
+	const struct both *row = *state;
+
+	begin_by(&by_journal);
+	row->test(&by_journal);
+}
+
+int run_both(const char *group, const struct both *tests, size_t count,
+	     const struct CMUnitTest *others, size_t other_count)
+{
+	struct table table = {
+		.group = group, .rows = tests, .row_size = sizeof(*tests), .row_count = count,
+		.test = test_by_exchange, .others = others, .other_count = other_count,
+	};
+	char name[100];
+	int failed;
+
+	failed = run_table(&table);
+	snprintf(name, sizeof(name), "%s, by journals", group);
+	table.group = name;
+	table.test = test_by_journal;
+	table.other_count = 0;
+	return failed + run_table(&table);
 }
 
 sqlite3 *open_database(const char *name, const char *uri)

@@ -22,11 +22,11 @@ extern const struct manner by_exchange, by_journal;
 /* The mount has a back end for vectors. */
 bool has_vectors(void);
 
-/* Ends the test where it needs that and has it not. */
-void need(const struct manner *manner);
-
 /* An empty folder below the mount point. */
 void enter_empty_folder(void);
+
+/* The same for a test by @manner, which ends where it needs the device and has it not. */
+void begin_by(const struct manner *manner);
 
 /* Loads the extension, once. */
 void load_vfs(const char *entry);
@@ -55,9 +55,19 @@ void assert_whole(const char *name);
 /* Files in the folder whose names begin with @prefix. */
 unsigned int count_files(const char *prefix);
 
+/* A test of both manners, in an empty folder. */
+struct both {
+	const char	*name;
+	void		(*test)(const struct manner *manner);
+};
+
+/* A group of them, then others. */
+int run_both(const char *group, const struct both *tests, size_t count,
+	     const struct CMUnitTest *others, size_t other_count);
+
 /* The groups of tests. */
-extern const struct CMUnitTest connections_tests[], faults_tests[];
-extern const size_t connections_count, faults_count;
+int run_connections(void);
+int run_faults(void);
 int run_transactions(void);
 
 #endif /* TEST_SQLITE_DATABASE_H */

@@ -16,19 +16,6 @@
 
 #define SPILL	"PRAGMA cache_size=4;"
 
-#define BOTH(test) \
-	{ #test ": exchange", test, NULL, NULL, (void *)&by_exchange }, \
-	{ #test ": journal", test, NULL, NULL, (void *)&by_journal }
-
-static const struct manner *begin(void **state)
-{
-	const struct manner *manner = *state;
-
-	need(manner);
-	enter_empty_folder();
-	return manner;
-}
-
 /* Two databases: what one has less, the other has more. */
 static void make_pair(void)
 {
@@ -177,9 +164,8 @@ static const char *const modes[] = {
 	"PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=OFF",
 };
 
-static void no_memory(void **state)
+static void no_memory(const struct manner *manner)
 {
-	const struct manner *manner = begin(state);
 	unsigned int i;
 
 	for (i = 0; i < COUNT(modes); i++) {
@@ -274,7 +260,7 @@ static unsigned int with_failing_calls(const struct manner *manner, const char *
 	}
 }
 
-static void failing_calls(void **state)
+static void failing_calls(const struct manner *manner)
 {
 	static const struct {
 		const char		*name;
@@ -287,7 +273,6 @@ static void failing_calls(void **state)
 		{ "unlink", (void *)failing_unlink, (void *)&real_unlink, EIO },
 		{ "open", (void *)failing_open, (void *)&real_open, EMFILE },
 	};
-	const struct manner *manner = begin(state);
 	unsigned int i, j;
 
 	unix_vfs = sqlite3_vfs_find("unix");
@@ -325,9 +310,8 @@ static void beyond_a_limit(const struct manner *manner, const char *pragmas)
 	close_database(db);
 }
 
-static void no_space(void **state)
+static void no_space(const struct manner *manner)
 {
-	const struct manner *manner = begin(state);
 	unsigned int i;
 
 	for (i = 0; i < COUNT(modes); i++) {
@@ -355,11 +339,10 @@ static void write_script(const struct manner *manner)
 }
 
 /* Killed before each of its calls that change something: what was acknowledged is there. */
-static void killed(void **state)
+static void killed(const struct manner *manner)
 {
 	static const char *const calls[] = { "pwrite64", "openat", "unlink", "ftruncate", "ioctl",
 		"fdatasync", "fsync", "fcntl" };
-	const struct manner *manner = begin(state);
 	unsigned int i, when, kills = 0;
 
 	if (run("command -v strace >/dev/null"))
@@ -392,11 +375,14 @@ static void killed(void **state)
 	assert_true(kills > 20);
 }
 
-const struct CMUnitTest faults_tests[] = {
-	BOTH(no_memory),
-	BOTH(failing_calls),
-	BOTH(no_space),
-	BOTH(killed),
-};
+int run_faults(void)
+{
+	static const struct both tests[] = {
+		{ "no memory", no_memory },
+		{ "failing calls", failing_calls },
+		{ "no space", no_space },
+		{ "killed", killed },
+	};
 
-const size_t faults_count = COUNT(faults_tests);
+	return run_both("faults", tests, COUNT(tests), NULL, 0);
+}

@@ -25,9 +25,8 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	load_vfs(NULL);
-	failed = _cmocka_run_group_tests("connections", connections_tests, connections_count,
-					 NULL, NULL);
-	failed += _cmocka_run_group_tests("faults", faults_tests, faults_count, NULL, NULL);
+	failed = run_connections();
+	failed += run_faults();
 	failed += run_transactions();
 	return failed != 0;
 }

@@ -13,49 +13,46 @@
 
 struct row {
 	const char	*name;
-	const struct manner *manner;
 	const char	*journal_mode, *synchronous;
 	const char	*more;		/* PRAGMAs before the first table */
 	bool		keeps_lock;	/* nobody else can read */
 	bool		no_rollback;	/* SQLite gives no savepoints in this mode */
 };
 
-#define ROW(manner, journal, synchronous, more, ...) \
-	{ #manner " " journal " " synchronous " " more, &by_##manner, journal, synchronous, \
-	  more, ##__VA_ARGS__ }
+#define ROW(journal, synchronous, more, ...) \
+	{ journal " " synchronous " " more, journal, synchronous, more, ##__VA_ARGS__ }
 
 #define SPILL	"PRAGMA cache_size=4;"
+#define KEEP	"PRAGMA cache_size=4;PRAGMA locking_mode=EXCLUSIVE;"
 
-#define ROWS(manner) \
-	ROW(manner, "DELETE", "FULL", ""), \
-	ROW(manner, "DELETE", "FULL", SPILL), \
-	ROW(manner, "DELETE", "NORMAL", SPILL), \
-	ROW(manner, "DELETE", "OFF", SPILL), \
-	ROW(manner, "DELETE", "EXTRA", ""), \
-	ROW(manner, "TRUNCATE", "FULL", SPILL), \
-	ROW(manner, "TRUNCATE", "OFF", ""), \
-	ROW(manner, "PERSIST", "FULL", SPILL), \
-	ROW(manner, "PERSIST", "OFF", SPILL), \
-	ROW(manner, "MEMORY", "FULL", SPILL), \
-	ROW(manner, "MEMORY", "OFF", SPILL), \
-	ROW(manner, "OFF", "FULL", SPILL, .no_rollback = true), \
-	ROW(manner, "OFF", "OFF", SPILL, .no_rollback = true), \
-	ROW(manner, "DELETE", "FULL", SPILL "PRAGMA locking_mode=EXCLUSIVE;", .keeps_lock = true), \
-	ROW(manner, "TRUNCATE", "FULL", SPILL "PRAGMA locking_mode=EXCLUSIVE;", .keeps_lock = true), \
-	ROW(manner, "PERSIST", "OFF", SPILL "PRAGMA locking_mode=EXCLUSIVE;", .keeps_lock = true), \
-	ROW(manner, "MEMORY", "FULL", SPILL "PRAGMA locking_mode=EXCLUSIVE;", .keeps_lock = true), \
-	ROW(manner, "OFF", "FULL", SPILL "PRAGMA locking_mode=EXCLUSIVE;", .keeps_lock = true, \
-	    .no_rollback = true), \
-	ROW(manner, "DELETE", "FULL", SPILL "PRAGMA mmap_size=100000000;"), \
-	ROW(manner, "DELETE", "FULL", SPILL "PRAGMA auto_vacuum=FULL;"), \
-	ROW(manner, "TRUNCATE", "FULL", SPILL "PRAGMA auto_vacuum=INCREMENTAL;"), \
-	ROW(manner, "DELETE", "FULL", SPILL "PRAGMA page_size=512;"), \
-	ROW(manner, "DELETE", "FULL", SPILL "PRAGMA page_size=1024;PRAGMA auto_vacuum=FULL;"), \
-	ROW(manner, "DELETE", "FULL", SPILL "PRAGMA page_size=8192;"), \
-	ROW(manner, "PERSIST", "FULL", SPILL "PRAGMA page_size=65536;PRAGMA auto_vacuum=FULL;"), \
-	ROW(manner, "OFF", "OFF", SPILL "PRAGMA page_size=2048;", .no_rollback = true)
-
-static const struct row rows[] = { ROWS(exchange), ROWS(journal) };
+static const struct row rows[] = {
+	ROW("DELETE", "FULL", ""),
+	ROW("DELETE", "FULL", SPILL),
+	ROW("DELETE", "NORMAL", SPILL),
+	ROW("DELETE", "OFF", SPILL),
+	ROW("DELETE", "EXTRA", ""),
+	ROW("TRUNCATE", "FULL", SPILL),
+	ROW("TRUNCATE", "OFF", ""),
+	ROW("PERSIST", "FULL", SPILL),
+	ROW("PERSIST", "OFF", SPILL),
+	ROW("MEMORY", "FULL", SPILL),
+	ROW("MEMORY", "OFF", SPILL),
+	ROW("OFF", "FULL", SPILL, .no_rollback = true),
+	ROW("OFF", "OFF", SPILL, .no_rollback = true),
+	ROW("DELETE", "FULL", KEEP, .keeps_lock = true),
+	ROW("TRUNCATE", "FULL", KEEP, .keeps_lock = true),
+	ROW("PERSIST", "OFF", KEEP, .keeps_lock = true),
+	ROW("MEMORY", "FULL", KEEP, .keeps_lock = true),
+	ROW("OFF", "FULL", KEEP, .keeps_lock = true, .no_rollback = true),
+	ROW("DELETE", "FULL", SPILL "PRAGMA mmap_size=100000000;"),
+	ROW("DELETE", "FULL", SPILL "PRAGMA auto_vacuum=FULL;"),
+	ROW("TRUNCATE", "FULL", SPILL "PRAGMA auto_vacuum=INCREMENTAL;"),
+	ROW("DELETE", "FULL", SPILL "PRAGMA page_size=512;"),
+	ROW("DELETE", "FULL", SPILL "PRAGMA page_size=1024;PRAGMA auto_vacuum=FULL;"),
+	ROW("DELETE", "FULL", SPILL "PRAGMA page_size=8192;"),
+	ROW("PERSIST", "FULL", SPILL "PRAGMA page_size=65536;PRAGMA auto_vacuum=FULL;"),
+	ROW("OFF", "OFF", SPILL "PRAGMA page_size=2048;", .no_rollback = true),
+};
 
 /* --- random statements ---------------------------------------------------------------- */
 
@@ -176,16 +173,14 @@ static sqlite3 *make(sqlite3 *db, const struct row *row)
 	return db;
 }
 
-static void test_transactions(void **state)
+static void test_row(const struct row *row, const struct manner *manner)
 {
-	const struct row *row = *state;
 	const unsigned int rounds = 240 / test_share();
 	sqlite3 *db, *plain;
 	unsigned int i;
 
-	need(row->manner);
-	enter_empty_folder();
-	db = open_by(row->manner, "x.db");
+	begin_by(manner);
+	db = open_by(manner, "x.db");
 	assert_int_equal(strcasecmp(text_of(db, "PRAGMA journal_mode=%s", row->journal_mode),
 				    row->journal_mode), 0);
 	execute(db, "PRAGMA synchronous=%s", row->synchronous);
@@ -199,7 +194,7 @@ static void test_transactions(void **state)
 		transact(plain, row, i, true);
 		assert_same(db, plain, row, i, i % 20 == 0);
 	}
-	if (row->manner->exchanges)
+	if (manner->exchanges)
 		assert_int_equal(count_files("x.db"), 1);
 	close_database(db);
 	close_database(plain);
@@ -207,12 +202,25 @@ static void test_transactions(void **state)
 	assert_int_equal(count_files("x.db"), 1);
 }
 
+static void test_by_exchange(void **state)
+{
+	test_row(*state, &by_exchange);
+}
+
+static void test_by_journal(void **state)
+{
+	test_row(*state, &by_journal);
+}
+
 int run_transactions(void)
 {
-	const struct table table = {
+	struct table table = {
 		.group = "transactions", .rows = rows, .row_size = sizeof(rows[0]),
-		.row_count = COUNT(rows), .test = test_transactions,
+		.row_count = COUNT(rows), .test = test_by_exchange,
 	};
+	int failed = run_table(&table);
 
-	return run_table(&table);
+	table.group = "transactions, by journals";
+	table.test = test_by_journal;
+	return failed + run_table(&table);
 }

@@ -23,7 +23,7 @@ struct super_journal;
 /* A database that is committed by exchanges.  Used by one thread at a time, as SQLite does. */
 struct database {
 	sqlite3_file		base;		/* must be the first */
-	sqlite3_io_methods	methods;	/* base.pMethods: the default's own, or around them */
+	sqlite3_io_methods	methods;	/* base.pMethods */
 	sqlite3_file		*real;		/* the default VFS's */
 	const char		*name;		/* as SQLite has it: good until xClose */
 	bool			exchanges;	/* else all goes through to the default VFS */
@@ -61,7 +61,7 @@ enum {
 	REASON_WAL,			/* a database in WAL mode */
 };
 
-/* --- list.c: which databases there are ------------------------------------------------- */
+/* --- list.c: which databases there are --------------------------------------------------- */
 
 void list_lock(void);
 void list_unlock(void);
@@ -79,7 +79,7 @@ bool is_torn(const char *journal);
 void add_database(struct database *database);
 void remove_database(struct database *database);
 
-/* --- through.c: the default VFS --------------------------------------------------------- */
+/* --- through.c: the default VFS ---------------------------------------------------------- */
 
 extern sqlite3_vfs *default_vfs;
 
@@ -117,7 +117,7 @@ void bytes_drop(struct bytes *bytes);
 /* What is in memory, to a file of the default VFS. */
 int bytes_copy(const struct bytes *bytes, sqlite3_file *file);
 
-/* --- journal.c: a rollback journal, in memory if it can be -------------------------------- */
+/* --- journal.c: a rollback journal, in memory if it can be ------------------------------- */
 
 struct journal_file {
 	sqlite3_file	base;		/* must be the first */
@@ -163,7 +163,7 @@ void leave_super(struct database *database);
 /* What is open with that flag has at least this size. */
 extern const int super_file_size;
 
-/* --- commit.c ------------------------------------------------------------------------------ */
+/* --- commit.c ---------------------------------------------------------------------------- */
 
 /* Databases that are committed together. */
 #define GROUP_MAX	128	/* SQLite has at most 125 attached */
@@ -190,17 +190,17 @@ int commit_ready(struct database *database);
 /* Forgets what was written since the last commit. */
 void roll_back(struct database *database);
 
-/* --- on_disk.c: SQLite's own way, where an exchange cannot be had ---------------------------- */
+/* --- on_disk.c: SQLite's own way, where an exchange cannot be had ------------------------ */
 
 /* Waits for the disk whatever the group wants. */
 int commit_on_disk(struct group *group, const char *super);
 
-/* --- methods.c: a database's methods --------------------------------------------------------- */
+/* --- methods.c: a database's methods ----------------------------------------------------- */
 
 /* Sets base.pMethods. */
 void database_methods(struct database *database);
 
-/* --- log.c ------------------------------------------------------------------------------------- */
+/* --- log.c ------------------------------------------------------------------------------- */
 
 /* Through sqlite3_log(): each @topic, 0 to 63, once for this process. */
 void log_once(unsigned int topic, int code, const char *format, ...)

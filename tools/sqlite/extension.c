@@ -9,8 +9,6 @@
 
 SQLITE_EXTENSION_INIT1
 
-#define EXPORT	__attribute__((visibility("default")))
-
 /* sqlite3_filename_database() and sqlite3_filename_journal() */
 #define OLDEST_SQLITE	3031000
 
@@ -37,11 +35,6 @@ static int load(struct vfs *vfs, char **message, const sqlite3_api_routines *api
 	}
 	return SQLITE_OK_LOAD_PERMANENTLY;
 }
-
-EXPORT int sqlite3_exchrangevfs_init(sqlite3 *connection, char **message,
-				     const sqlite3_api_routines *api);
-EXPORT int sqlite3_exchrangevfsdefault_init(sqlite3 *connection, char **message,
-					    const sqlite3_api_routines *api);
 
 int sqlite3_exchrangevfs_init(sqlite3 *connection, char **message,
 			      const sqlite3_api_routines *api)

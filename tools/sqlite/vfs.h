@@ -13,4 +13,12 @@ struct vfs {
 /* An SQLite code. */
 int register_vfs(struct vfs *vfs);
 
+/* SQLite finds them by these names, which it makes of the file's. */
+#define EXPORT	__attribute__((visibility("default")))
+
+EXPORT int sqlite3_exchrangevfs_init(sqlite3 *connection, char **message,
+				     const sqlite3_api_routines *api);
+EXPORT int sqlite3_exchrangevfsdefault_init(sqlite3 *connection, char **message,
+					    const sqlite3_api_routines *api);
+
 #endif /* EXCHRANGE_SQLITE_VFS_H */
