@@ -66,8 +66,6 @@ static int journal_read(sqlite3_file *file, void *buffer, int length, sqlite3_in
 {
 	struct journal_file *journal = journal_of(file);
 
-	if (journal->database->torn)
-		return SQLITE_IOERR_READ;
 	if (journal->real)
 		return journal->real->pMethods->xRead(journal->real, buffer, length, offset);
 	return bytes_read(&journal->bytes, buffer, length, offset);
