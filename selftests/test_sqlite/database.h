@@ -67,6 +67,7 @@ int run_both(const char *group, const struct both *tests, size_t count,
 
 /* The groups of tests. */
 int run_connections(void);
+int run_pages(void);
 int run_faults(void);
 int run_transactions(void);
 

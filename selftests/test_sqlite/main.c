@@ -26,6 +26,7 @@ int main(int argc, char **argv)
 	}
 	load_vfs(NULL);
 	failed = run_connections();
+	failed += run_pages();
 	failed += run_faults();
 	failed += run_transactions();
 	return failed != 0;
