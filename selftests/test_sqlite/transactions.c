@@ -177,6 +177,7 @@ static void test_row(const struct row *row, const struct manner *manner)
 {
 	const unsigned int rounds = 240 / test_share();
 	sqlite3 *db, *plain;
+	sqlite3_int64 pages;
 	unsigned int i;
 
 	begin_by(manner);
@@ -196,8 +197,11 @@ static void test_row(const struct row *row, const struct manner *manner)
 	}
 	if (manner->exchanges)
 		assert_int_equal(count_files("x.db"), 1);
+	/* It has become smaller again and again, and the file with it. */
+	pages = number_of(db, "PRAGMA page_count") * number_of(db, "PRAGMA page_size");
 	close_database(db);
 	close_database(plain);
+	assert_int_equal(run("test $(stat -c %%s x.db) = %lld", (long long)pages), 0);
 	assert_whole("x.db");
 	assert_int_equal(count_files("x.db"), 1);
 }

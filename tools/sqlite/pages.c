@@ -192,25 +192,6 @@ static int write_tail(struct pages *pages, const void *buffer, uint32_t length, 
 	return error ?: write_all(pages->tail, buffer, length, offset - pages->base);
 }
 
-/*
- * A write that changes nothing may fail: SQLite's rollback writes back what the file has,
- * and has to come through on a full disk.
- */
-static bool file_has(const struct pages *pages, const void *buffer, uint32_t length,
-		     uint64_t offset)
-{
-	char *there;
-	bool same;
-
-	if (offset + length > nearer(pages->old_size, pages->size))
-		return false;
-	there = sqlite3_malloc64(length);
-	same = there && read_all(pages->file, there, length, offset) == 0 &&
-	       memcmp(there, buffer, length) == 0;
-	sqlite3_free(there);
-	return same;
-}
-
 /* Whole units without slots, @count of them. */
 static int write_new_slots(struct pages *pages, const char *buffer, uint64_t unit, uint32_t count)
 {
@@ -219,12 +200,9 @@ static int write_new_slots(struct pages *pages, const char *buffer, uint64_t uni
 	if (!error)
 		error = write_all(pages->slots, buffer, (uint64_t)count * pages->unit,
 				  (uint64_t)pages->count * pages->unit);
-	if (error)
-		return file_has(pages, buffer, count * pages->unit, unit * pages->unit) ?
-			0 : error;
-	while (count--)
+	while (!error && count--)
 		add_slot(pages, unit++);
-	return 0;
+	return error;
 }
 
 /* A part of one that has no slot: the rest of it is the file's. */
