@@ -39,7 +39,7 @@ struct database {
 	/* Of the transaction. */
 	bool			sync;		/* xSync came: wait for the disk */
 	bool			ready;		/* SQLITE_FCNTL_SYNC came: all is written */
-	bool			early;		/* committed at SQLITE_FCNTL_SYNC; see commit.c */
+	char			*foreign_super;	/* by which it was committed early, or NULL */
 	pthread_t		thread;		/* that made it ready */
 	const void		*connection;	/* that opened it, or NULL */
 	struct super_journal	*super;		/* of the commit that it is part of, or NULL */
@@ -149,6 +149,12 @@ struct super_journal {
 
 /* xOpen with SQLITE_OPEN_SUPER_JOURNAL; SQLITE_NOTFOUND: the default VFS's business. */
 int open_super(const char *name, sqlite3_file *file, int flags, int *out_flags);
+
+/*
+ * The super-journal of another VFS, which a rollback of what was committed early has to find.
+ * NULL ends that.
+ */
+int set_foreign_super(struct database *database, const char *name);
 
 /* xDelete and xAccess likewise. */
 int delete_super(const char *name, int sync_directory);

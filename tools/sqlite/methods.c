@@ -27,6 +27,7 @@ static int database_close(sqlite3_file *file)
 
 	if (self->exchanges) {
 		roll_back(self);
+		set_foreign_super(self, NULL);
 		remove_database(self);
 		pages_drop(&self->pages);
 	}
@@ -137,7 +138,7 @@ static int database_unlock(sqlite3_file *file, int level)
 
 	if (level <= SQLITE_LOCK_SHARED) {
 		roll_back(self);
-		self->early = false;
+		set_foreign_super(self, NULL);
 		self->torn = false;
 	}
 	return self->real->pMethods->xUnlock(self->real, level);
@@ -159,12 +160,14 @@ static int database_fetch(sqlite3_file *file, sqlite3_int64 offset, int length, 
 /* All is written.  @super: the super-journal's name, or NULL. */
 static int make_ready(struct database *self, const char *super)
 {
+	int code;
+
 	leave_super(self);
 	self->thread = pthread_self();
 	self->ready = true;
 
 	/* A rollback of what was committed too early. */
-	if (!super && self->early)
+	if (!super && self->foreign_super)
 		return commit_alone(self);
 	if (!super)
 		return SQLITE_OK;
@@ -179,14 +182,16 @@ static int make_ready(struct database *self, const char *super)
 	log_once(TOPIC_FOREIGN_SUPER, SQLITE_WARNING,
 		 "%s: several databases, not all by this VFS: each is committed by itself",
 		 self->name);
+	code = set_foreign_super(self, super);
+	if (code != SQLITE_OK)
+		return code;
 	self->sync = true;
-	self->early = true;
 	return commit_alone(self);
 }
 
 static int second_phase(struct database *self)
 {
-	self->early = false;
+	set_foreign_super(self, NULL);
 	return self->pages.begun ? commit_ready(self) : SQLITE_OK;
 }
 

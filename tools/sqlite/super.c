@@ -109,6 +109,24 @@ void leave_super(struct database *database)
 	list_unlock();
 }
 
+int set_foreign_super(struct database *database, const char *name)
+{
+	char *copy = NULL, *old = database->foreign_super;
+
+	if (!name && !old)
+		return SQLITE_OK;
+	if (name) {
+		copy = sqlite3_mprintf("%s", name);
+		if (!copy)
+			return SQLITE_IOERR_NOMEM;
+	}
+	list_lock();
+	database->foreign_super = copy;
+	list_unlock();
+	sqlite3_free(old);
+	return SQLITE_OK;
+}
+
 /* --- the file ------------------------------------------------------------------------- */
 
 static struct super_file *super_of(sqlite3_file *file)
@@ -352,7 +370,15 @@ int delete_super(const char *name, int sync_directory)
 
 int super_exists(const char *name, int *exists)
 {
-	if (!find_super(name, strlen(name)))
+	const struct database *database;
+	bool found;
+
+	list_lock();
+	found = find_locked(name, strlen(name));
+	for (database = databases; database && !found; database = database->next)
+		found = database->foreign_super && strcmp(database->foreign_super, name) == 0;
+	list_unlock();
+	if (!found)
 		return SQLITE_NOTFOUND;
 	*exists = 1;
 	return SQLITE_OK;
