@@ -222,6 +222,9 @@ static int failing_open(const char *name, int flags, int mode)
 	return call_fails() ? -1 : real_open(name, flags, mode);
 }
 
+/* As Debian's SQLite has it. */
+#define PWRITE	"pwrite64"
+
 static void replace(const char *name, sqlite3_syscall_ptr by, sqlite3_syscall_ptr *real)
 {
 	*real = unix_vfs->xGetSystemCall(unix_vfs, name);
@@ -279,8 +282,8 @@ static void failing_calls(const struct manner *manner)
 		sqlite3_syscall_ptr	by, *real;
 		int			error;
 	} calls[] = {
-		{ "pwrite64", (void *)failing_pwrite, (void *)&real_pwrite, EIO },
-		{ "pwrite64", (void *)failing_pwrite, (void *)&real_pwrite, ENOSPC },
+		{ PWRITE, (void *)failing_pwrite, (void *)&real_pwrite, EIO },
+		{ PWRITE, (void *)failing_pwrite, (void *)&real_pwrite, ENOSPC },
 		{ "ftruncate", (void *)failing_ftruncate, (void *)&real_ftruncate, EIO },
 		{ "unlink", (void *)failing_unlink, (void *)&real_unlink, EIO },
 		{ "open", (void *)failing_open, (void *)&real_open, EMFILE },
@@ -406,6 +409,8 @@ static bool kill_at(const struct manner *manner, const char *other, const char *
 	for (line = outcome.out; (line = strstr(line, "acknowledged")); line++)
 		acknowledged++;
 	ended = outcome.status == 0;
+	if (!ended && outcome.status != 128 + SIGKILL)
+		fail_msg("%s: %s", call, outcome.err);
 	drop_outcome(&outcome);
 
 	if (manner->exchanges && other == manner->uri)

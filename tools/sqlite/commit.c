@@ -176,6 +176,27 @@ static void end_transaction(struct database *database)
 	list_unlock();
 }
 
+/*
+ * An exchange may have been done although it says that it was not.  SQLite reads again what
+ * the file has, but not where it rolls back from its journal: several databases, or a
+ * super-journal.  There the rollback has to fail.
+ */
+static void doubt(struct group *group)
+{
+	unsigned int i;
+
+	if (group->count == 1 && !group->members[0]->super)
+		return;
+	for (i = 0; i < group->count; i++)
+		group->members[i]->torn = true;
+}
+
+/* What certainly has changed nothing. */
+static bool is_certain(int error)
+{
+	return error == ENOMEM || error == ENOSPC || error == EDQUOT;
+}
+
 static int commit_members(struct group *group, const char *super, bool sync)
 {
 	bool exchangeable = !super;
@@ -201,8 +222,10 @@ static int commit_members(struct group *group, const char *super, bool sync)
 	if (error) {
 		log_once(TOPIC_ERRNO, SQLITE_WARNING, "%s: commit: %s", group->members[0]->name,
 			 strerror(error));
-		return error == ENOMEM || error == ENOSPC || error == EDQUOT ?
-			code_of_errno(error) : SQLITE_IOERR_COMMIT_ATOMIC;
+		if (is_certain(error))
+			return code_of_errno(error);
+		doubt(group);
+		return SQLITE_IOERR_COMMIT_ATOMIC;
 	}
 	for (i = 0; i < group->count; i++)
 		settle_size(group->members[i]);
@@ -251,8 +274,8 @@ int commit_ready(struct database *database)
 
 	list_lock();
 	for (other = databases; other; other = other->next)
-		if (other != database && other->ready && other->connection &&
-		    other->connection == database->connection &&
+		if (other != database && other->connection &&
+		    other->connection == database->connection && other->ready &&
 		    pthread_equal(other->thread, pthread_self()) && group.count < GROUP_MAX)
 			group.members[group.count++] = other;
 	list_unlock();

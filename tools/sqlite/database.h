@@ -45,8 +45,8 @@ struct database {
 	struct super_journal	*super;		/* of the commit that it is part of, or NULL */
 	struct journal_file	*journal;	/* that is open, or NULL */
 	/*
-	 * Neither committed nor rolled back: a hot journal is on the disk.  Until SQLite begins
-	 * anew, and plays that back, nothing is read or written.
+	 * Neither committed nor rolled back, or it is not known: there may be a hot journal on
+	 * the disk.  Until SQLite begins anew, and plays that back, nothing is read or written.
 	 */
 	bool			torn;
 
