@@ -222,14 +222,18 @@ static int failing_open(const char *name, int flags, int mode)
 	return call_fails() ? -1 : real_open(name, flags, mode);
 }
 
-/* As Debian's SQLite has it. */
-#define PWRITE	"pwrite64"
-
-static void replace(const char *name, sqlite3_syscall_ptr by, sqlite3_syscall_ptr *real)
+/* Returns the name that it has. */
+static const char *replace(const char *name, sqlite3_syscall_ptr by, sqlite3_syscall_ptr *real)
 {
 	*real = unix_vfs->xGetSystemCall(unix_vfs, name);
+	/* Which of the two it takes depends on how SQLite was built. */
+	if (!*real && strcmp(name, "pwrite64") == 0) {
+		name = "pwrite";
+		*real = unix_vfs->xGetSystemCall(unix_vfs, name);
+	}
 	assert_non_null(*real);
 	assert_int_equal(unix_vfs->xSetSystemCall(unix_vfs, name, by), SQLITE_OK);
+	return name;
 }
 
 /*
@@ -282,13 +286,14 @@ static void failing_calls(const struct manner *manner)
 		sqlite3_syscall_ptr	by, *real;
 		int			error;
 	} calls[] = {
-		{ PWRITE, (void *)failing_pwrite, (void *)&real_pwrite, EIO },
-		{ PWRITE, (void *)failing_pwrite, (void *)&real_pwrite, ENOSPC },
+		{ "pwrite64", (void *)failing_pwrite, (void *)&real_pwrite, EIO },
+		{ "pwrite64", (void *)failing_pwrite, (void *)&real_pwrite, ENOSPC },
 		{ "ftruncate", (void *)failing_ftruncate, (void *)&real_ftruncate, EIO },
 		{ "unlink", (void *)failing_unlink, (void *)&real_unlink, EIO },
 		{ "open", (void *)failing_open, (void *)&real_open, EMFILE },
 	};
 	unsigned int i, j;
+	const char *name;
 
 	unix_vfs = sqlite3_vfs_find("unix");
 	for (i = 0; i < COUNT(modes); i++)
@@ -296,13 +301,13 @@ static void failing_calls(const struct manner *manner)
 			enter_empty_folder();
 			make_pair();
 			call_error = calls[j].error;
-			replace(calls[j].name, calls[j].by, calls[j].real);
+			name = replace(calls[j].name, calls[j].by, calls[j].real);
 			with_failing_calls(manner->uri, manner, modes[i], false);
 			with_failing_calls(manner->uri, manner, modes[i], true);
 			/* SQLite looks at no error after the deletion of its super-journal. */
 			if (strstr(modes[i], "PRAGMA") == NULL)
 				with_failing_calls("vfs=unix", manner, modes[i], false);
-			unix_vfs->xSetSystemCall(unix_vfs, calls[j].name, *calls[j].real);
+			unix_vfs->xSetSystemCall(unix_vfs, name, *calls[j].real);
 		}
 }
 
