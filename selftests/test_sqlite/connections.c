@@ -130,7 +130,7 @@ static void writers_and_readers(const struct manner *manner)
 
 	fill(db, 900);
 	for (i = 0; i < COUNT(uris); i++) {
-		pids[i] = fork();
+		pids[i] = start_child();
 		if (pids[i] == 0) {
 			/* No connection of the parent's is touched here. */
 			add_ones(uris[i], rounds);
@@ -325,7 +325,7 @@ static void leave_hot_journal(void)
 	int status;
 	pid_t pid;
 
-	pid = fork();
+	pid = start_child();
 	if (pid == 0) {
 		sqlite3 *db = open_plainly("x.db");
 
@@ -560,7 +560,7 @@ static void says_so_once(void **state)
 	(void)state;
 	if (access("/dev/shm", W_OK))
 		skip();
-	pid = fork();
+	pid = start_child();
 	if (pid == 0) {
 		unsigned int i;
 
@@ -576,7 +576,7 @@ static void says_so_once(void **state)
 	unlink("/dev/shm/once.db");
 }
 
-int run_connections(void)
+void add_connections(void)
 {
 	static const struct both tests[] = {
 		{ "others see the last commit", others_see_the_last_commit },
@@ -595,14 +595,9 @@ int run_connections(void)
 		{ "chunks", chunks },
 		{ "large transactions", large_transactions },
 	};
-	static const struct CMUnitTest others[] = {
-		cmocka_unit_test(no_journal_on_the_disk),
-		cmocka_unit_test(falls_back),
-	};
-	static const struct CMUnitTest first[] = {
-		cmocka_unit_test(says_so_once),
-	};
 
-	return cmocka_run_group_tests_name("what is said", first, NULL, NULL) +
-		run_both("connections", tests, COUNT(tests), others, COUNT(others));
+	add_test("what is said", "says so once", says_so_once, NULL);
+	add_both("connections", tests, COUNT(tests));
+	add_test("connections", "no journal on the disk", no_journal_on_the_disk, NULL);
+	add_test("connections", "falls back", falls_back, NULL);
 }

@@ -84,23 +84,56 @@ static void test_by_journal(void **state)
 	row->test(&by_journal);
 }
 
-int run_both(const char *group, const struct both *tests, size_t count,
-	     const struct CMUnitTest *others, size_t other_count)
-{
-	struct table table = {
-		.group = group, .rows = tests, .row_size = sizeof(*tests), .row_count = count,
-		.test = test_by_exchange, .others = others, .other_count = other_count,
-	};
-	char name[100];
-	int failed;
+/* --- the program's tests ------------------------------------------------------------------ */
 
-	failed = run_table(&table);
-	snprintf(name, sizeof(name), "%s, by journals", group);
-	table.group = name;
-	table.test = test_by_journal;
-	table.other_count = 0;
-	return failed + run_table(&table);
+static struct CMUnitTest *program;
+static size_t program_size;
+
+void add_test(const char *group, const char *name, CMUnitTestFunction test, const void *row)
+{
+	struct CMUnitTest *added;
+	char *full;
+
+	program = realloc(program, (program_size + 1) * sizeof(*program));
+	if (!program || asprintf(&full, "%s: %s", group, name) < 0) {
+		perror("add_test");
+		exit(1);
+	}
+	added = &program[program_size++];
+	memset(added, 0, sizeof(*added));
+	added->name = full;
+	added->test_func = test;
+	added->initial_state = (void *)row;
 }
+
+void add_both(const char *group, const struct both *tests, size_t count)
+{
+	char by_journals[100];
+	size_t i;
+
+	snprintf(by_journals, sizeof(by_journals), "%s, by journals", group);
+	for (i = 0; i < count; i++) {
+		add_test(group, tests[i].name, test_by_exchange, &tests[i]);
+		add_test(by_journals, tests[i].name, test_by_journal, &tests[i]);
+	}
+}
+
+int run_program(void)
+{
+	return run_group("sqlite", program, program_size, NULL, NULL);
+}
+
+pid_t start_child(void)
+{
+	pid_t pid = fork();
+
+	/* A child's failure ends the child, and not its copy of the other tests. */
+	if (pid == 0)
+		setenv("CMOCKA_TEST_ABORT", "1", 1);
+	return pid;
+}
+
+/* --- databases ---------------------------------------------------------------------------- */
 
 sqlite3 *open_database(const char *name, const char *uri)
 {

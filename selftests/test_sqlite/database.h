@@ -61,14 +61,22 @@ struct both {
 	void		(*test)(const struct manner *manner);
 };
 
-/* A group of them, then others. */
-int run_both(const char *group, const struct both *tests, size_t count,
-	     const struct CMUnitTest *others, size_t other_count);
+/* Adds tests to those that the program runs; their names get "@group: " before them. */
+void add_test(const char *group, const char *name, CMUnitTestFunction test, const void *row);
+
+/* The same by both manners, the second in a group "@group, by journals". */
+void add_both(const char *group, const struct both *tests, size_t count);
+
+/* Runs what was added; main()'s exit status. */
+int run_program(void);
+
+/* fork(2); a test that fails in the child aborts it. */
+pid_t start_child(void);
 
 /* The groups of tests. */
-int run_connections(void);
-int run_pages(void);
-int run_faults(void);
-int run_transactions(void);
+void add_connections(void);
+void add_pages(void);
+void add_faults(void);
+void add_transactions(void);
 
 #endif /* TEST_SQLITE_DATABASE_H */

@@ -155,7 +155,7 @@ static void in_child(void (*run)(const struct manner *, const char *),
 		     const struct manner *manner, const char *pragmas)
 {
 	int status;
-	pid_t pid = fork();
+	pid_t pid = start_child();
 
 	if (pid == 0) {
 		run(manner, pragmas);
@@ -446,7 +446,7 @@ static void killed(const struct manner *manner)
 	assert_true(kills > 20);
 }
 
-int run_faults(void)
+void add_faults(void)
 {
 	static const struct both tests[] = {
 		{ "no memory", no_memory },
@@ -456,5 +456,5 @@ int run_faults(void)
 		{ "killed", killed },
 	};
 
-	return run_both("faults", tests, COUNT(tests), NULL, 0);
+	add_both("faults", tests, COUNT(tests));
 }

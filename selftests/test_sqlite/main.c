@@ -11,8 +11,6 @@
 
 int main(int argc, char **argv)
 {
-	int failed;
-
 	if (argc != 2) {
 		fprintf(stderr, "usage: %s MOUNTPOINT\n", argv[0]);
 		return 2;
@@ -25,9 +23,9 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	load_vfs(NULL);
-	failed = run_connections();
-	failed += run_pages();
-	failed += run_faults();
-	failed += run_transactions();
-	return failed != 0;
+	add_connections();
+	add_pages();
+	add_faults();
+	add_transactions();
+	return run_program();
 }

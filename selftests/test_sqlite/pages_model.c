@@ -162,9 +162,9 @@ static void against_model(const struct manner *manner)
 	close(fd);
 }
 
-int run_pages(void)
+void add_pages(void)
 {
 	static const struct both tests[] = { { "against a model", against_model } };
 
-	return run_both("pages", tests, COUNT(tests), NULL, 0);
+	add_both("pages", tests, COUNT(tests));
 }

@@ -216,15 +216,12 @@ static void test_by_journal(void **state)
 	test_row(*state, &by_journal);
 }
 
-int run_transactions(void)
+void add_transactions(void)
 {
-	struct table table = {
-		.group = "transactions", .rows = rows, .row_size = sizeof(rows[0]),
-		.row_count = COUNT(rows), .test = test_by_exchange,
-	};
-	int failed = run_table(&table);
+	unsigned int i;
 
-	table.group = "transactions, by journals";
-	table.test = test_by_journal;
-	return failed + run_table(&table);
+	for (i = 0; i < COUNT(rows); i++) {
+		add_test("transactions", rows[i].name, test_by_exchange, &rows[i]);
+		add_test("transactions, by journals", rows[i].name, test_by_journal, &rows[i]);
+	}
 }
