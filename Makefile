@@ -49,6 +49,7 @@ endif
 missing_headers := $(if $(wildcard $(KDIR)/Makefile),,linux-headers-$(KERNEL_RELEASE))
 
 sqlite_header  := $(wildcard $(addsuffix /sqlite3ext.h,/usr/include /usr/local/include))
+sqlite_library := $(if $(sqlite_header),-lsqlite3)
 
 .PHONY: all
 all: $(if $(missing_headers),skip-module,modules) tools
@@ -192,7 +193,7 @@ define folder_program
 $(BUILD)/selftests/$(1)/$(1): $(patsubst %.c,$(BUILD)/%.o,$(wildcard selftests/$(1)/*.c)) \
 		$(common_objects) $(STATIC)
 	$$(say) LD $$@
-	$$(Q)$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$^ -lcmocka -lpthread $$(if $$(filter test_sqlite,$(1)),-lsqlite3)
+	$$(Q)$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$^ -lcmocka -lpthread $(if $(filter crash power_cut test_sqlite,$(1)),$(sqlite_library))
 endef
 $(foreach folder,$(folders),$(eval $(call folder_program,$(folder))))
 

@@ -14,6 +14,7 @@
 
 #include "common.h"
 #include "disks.h"
+#include "special.h"
 #include "workloads.h"
 
 #define KIB	1024ull
@@ -399,6 +400,18 @@ const struct workload workloads[] = {
 		.unnamed = true,
 		.links	= true,
 	}, {
+#if __has_include(<sqlite3.h>)
+		.name	= "SQLite's transactions, by any PRAGMAs",
+		.word	= "sqlite",
+		.rounds	= 10,
+		.special = &sqlite_database,
+	}, {
+		.name	= "SQLite's transactions of two databases",
+		.word	= "sqlite-two",
+		.rounds	= 10,
+		.special = &sqlite_databases,
+	}, {
+#endif
 		.name	= "three clones instead, which tear",
 		.word	= "clones",
 		.file1	= { SHAPE_PLAIN, 200 * KIB },
@@ -544,6 +557,8 @@ struct states make_states(const struct workload *workload)
 
 	states.state = calloc(states.count, sizeof(*states.state));
 	assert_non_null(states.state);
+	if (workload->special)
+		return states;
 	states.state[0].file1 = model_file(workload->file1, 1);
 	states.state[0].file2 = model_file(workload->file2, 2);
 	for (i = 1; i < states.count; i++)
@@ -625,6 +640,10 @@ void prepare_workload(const struct workload *workload)
 	char value[512] = { };
 	int fd;
 
+	if (workload->special) {
+		workload->special->prepare();
+		return;
+	}
 	if (workload->compressed && is_btrfs())
 		compress();
 
@@ -1107,7 +1126,14 @@ static size_t start_others(const struct workload *workload, struct files *files,
 	return count;
 }
 
-void run_workload(const struct workload *workload, unsigned int seed)
+static void run_special(const struct workload *workload, unsigned int seed)
+{
+	workload->special->run(count_rounds(workload), &seed);
+	assert_int_equal(run("sync -f %s", mount_point), 0);
+	mark("durable-%u", count_rounds(workload));
+}
+
+static void run_exchanges(const struct workload *workload, unsigned int seed)
 {
 	struct files files = open_files(workload);
 	pthread_t threads[MOST_OTHERS];
@@ -1120,6 +1146,14 @@ void run_workload(const struct workload *workload, unsigned int seed)
 	assert_int_equal(syncfs(files.file1), 0);
 	mark("durable-%u", count_rounds(workload));
 	close_files(workload, &files);
+}
+
+void run_workload(const struct workload *workload, unsigned int seed)
+{
+	if (workload->special)
+		run_special(workload, seed);
+	else
+		run_exchanges(workload, seed);
 }
 
 /* --- the judgement ----------------------------------------------------------- */
@@ -1293,10 +1327,14 @@ static enum verdict judge_pair(const struct states *states, struct promise promi
 
 enum verdict judge(const struct states *states, struct promise promise)
 {
-	struct picture file1 = read_file(file1_name(states->workload));
-	struct picture file2 = read_file("file2");
-	enum verdict verdict = judge_pair(states, promise, &file1, &file2);
+	struct picture file1, file2;
+	enum verdict verdict;
 
+	if (states->workload->special)
+		return states->workload->special->judge(promise);
+	file1 = read_file(file1_name(states->workload));
+	file2 = read_file("file2");
+	verdict = judge_pair(states, promise, &file1, &file2);
 	drop_picture(&file1);
 	drop_picture(&file2);
 	return verdict;

@@ -22,6 +22,8 @@ enum sync_kind {
 	SYNC_DIRECTORY	= 1 << 6,	/* fsync of the directory of both */
 };
 
+struct special;
+
 struct workload {
 	const char		*name;
 	const char		*word;		/* for a command line */
@@ -47,6 +49,7 @@ struct workload {
 	bool			replaced;	/* file2 is a new file before it, by a rename */
 	bool			compressed;	/* where the file system can */
 	bool			syncers;	/* others sync file2 and its directory all the time */
+	const struct special	*special;	/* has its own files; the rest but rounds means nothing */
 	bool			tears;		/* not ours: three clones, or a file made by hand */
 };
 

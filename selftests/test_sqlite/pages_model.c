@@ -155,7 +155,7 @@ static void against_model(const struct manner *manner)
 			exchange(&pages, &model);
 		else
 			copy(&pages, &model);
-		pages_forget(&pages);
+		pages_forget(&pages, next_random(&state) % 2);
 		assert_file(fd, &model);
 	}
 	pages_drop(&pages);

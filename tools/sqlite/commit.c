@@ -164,9 +164,10 @@ static void settle_size(struct database *database)
 		(void)real->pMethods->xFileControl(real, SQLITE_FCNTL_SIZE_HINT, &size);
 }
 
-static void end_transaction(struct database *database)
+/* @reuse: as pages_forget(). */
+static void end_transaction(struct database *database, bool reuse)
 {
-	pages_forget(&database->pages);
+	pages_forget(&database->pages, reuse);
 	database->sync = false;
 	database->ready = false;
 	if (!database->super)
@@ -197,7 +198,8 @@ static bool is_certain(int error)
 	return error == ENOMEM || error == ENOSPC || error == EDQUOT;
 }
 
-static int commit_members(struct group *group, const char *super, bool sync)
+/* *@reuse is whether the staging files may be overwritten. */
+static int commit_members(struct group *group, const char *super, bool sync, bool *reuse)
 {
 	bool exchangeable = !super;
 	unsigned int i;
@@ -214,6 +216,7 @@ static int commit_members(struct group *group, const char *super, bool sync)
 		return commit_on_disk(group, super);
 
 	error = exchange(group, sync);
+	*reuse = sync && !error;
 	if (error && is_not_exchangeable(error)) {
 		log_once(TOPIC_DISK, SQLITE_NOTICE, "%s: %s: by a rollback journal",
 			 group->members[0]->name, strerror(error));
@@ -235,7 +238,7 @@ static int commit_members(struct group *group, const char *super, bool sync)
 int commit_group(struct group *group, const char *super)
 {
 	unsigned int i, changed = 0;
-	bool sync = false;
+	bool sync = false, reuse = true;
 	int code = SQLITE_OK;
 
 	/* One that wants to be durable makes all so: they are one transaction. */
@@ -249,9 +252,9 @@ int commit_group(struct group *group, const char *super)
 	}
 	group->count = changed;
 	if (changed || super)
-		code = commit_members(group, super, sync);
+		code = commit_members(group, super, sync, &reuse);
 	for (i = 0; i < group->count; i++)
-		end_transaction(group->members[i]);
+		end_transaction(group->members[i], reuse);
 	return code;
 }
 
@@ -285,5 +288,5 @@ int commit_ready(struct database *database)
 void roll_back(struct database *database)
 {
 	leave_super(database);
-	end_transaction(database);
+	end_transaction(database, true);
 }

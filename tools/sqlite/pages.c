@@ -380,14 +380,28 @@ int pages_truncate(struct pages *pages, uint64_t size)
 	return error;
 }
 
-void pages_forget(struct pages *pages)
+/*
+ * Blocks that are freed are not written before the transaction that frees them is durable, and
+ * with it the exchange before it.  Where that fails the next transaction has another file.
+ */
+static void give_back(int *staging)
+{
+	if (*staging < 0 || !set_size(*staging, 0))
+		return;
+	close(*staging);
+	*staging = -1;
+}
+
+void pages_forget(struct pages *pages, bool reuse)
 {
 	if (!pages->begun)
 		return;
-	/* What cannot be given back now is in the way of nobody. */
 	if (pages->tail_used)
-		(void)set_size(pages->tail, 0);
-	if ((uint64_t)pages->count * pages->unit > KEPT)
+		give_back(&pages->tail);
+	/* What cannot be given back now is in the way of nobody. */
+	if (!reuse)
+		give_back(&pages->slots);
+	else if ((uint64_t)pages->count * pages->unit > KEPT)
 		(void)set_size(pages->slots, KEPT);
 	/* A table that is far too large would be cleared again and again. */
 	if (pages->room > FIRST_ROOM && pages->count < pages->room / 8) {

@@ -63,8 +63,13 @@ int pages_write(struct pages *pages, const void *buffer, uint32_t length, uint64
 /* The same for a size that is nearer, or further: with zeros. */
 int pages_truncate(struct pages *pages, uint64_t size);
 
-/* Ends the transaction; what was written is gone.  Gives back space beyond a few MiB. */
-void pages_forget(struct pages *pages);
+/*
+ * Ends the transaction; what was written is gone.  Gives back space beyond a few MiB.
+ *
+ * @reuse: false where the slots got what the file had by an exchange that may not be durable:
+ * after a crash these blocks are the file's again, so that nothing must be written to them.
+ */
+void pages_forget(struct pages *pages, bool reuse);
 
 /*
  * The exchange that makes the transaction the file's, @chunk aside: the size becomes a
