@@ -13,6 +13,7 @@
  * one, as an editor saves; half of the pages of a file are committed, as a database
  * does; and ranges of two files change places.  After each, scattered pages of a table and
  * the page of its index are committed together, from slots that are overwritten each time.
+ * And SQLite, by its VFS, changes all rows of a database, durably, before them.
  * By chance a guest leaves the ranges out, all is durable, and staging files have no name.
  */
 #include <fcntl.h>
@@ -25,12 +26,13 @@
 #include <unistd.h>
 
 #include "common.h"
+#include "sqlite.h"
 
 #define PAGES	64u
 #define PAIR	(50 * BLOCK)
 #define STEP	5u	/* every so many pages of the table are committed */
 #define SLOTS	(PAGES / STEP + 2)	/* one for each of them, and the index's */
-#define VERDICTS 6u	/* on each file system that has been worked on */
+#define VERDICTS (6u + HAS_SQLITE)	/* on each file system that has been worked on */
 
 /* What number @k of the saved files holds: its number, then bytes of its own. */
 static uint64_t saved_size(unsigned int k)
@@ -163,6 +165,13 @@ static bool check(unsigned int durable, unsigned int *last)
 	good &= verdict(is_pair_whole(), "the pair is whole");
 	good &= verdict(table && table + 1 >= durable,
 			"the table and its index are of one commit");
+	if (HAS_SQLITE) {
+		unsigned int number = sqlite_number();
+
+		/* It comes before the others. */
+		good &= verdict(number && number >= durable,
+				"SQLite's database is of one transaction, and has what was promised");
+	}
 	*last = saved > database ? saved : database;
 	good &= verdict(!run("umount %s && %s %s && mount %s %s", mount_point,
 			     kind->check, kind->device, kind->device,
@@ -201,6 +210,7 @@ static void prepare(void)
 	write_pages(slots, SLOTS, 1);
 	write_filled(pair1, 0, PAIR, 1);
 	write_filled(pair2, 0, PAIR, 2);
+	sqlite_prepare();
 	close(open_new("new"));
 	assert_int_equal(syncfs(saved), 0);
 	/* The last one: without it all of this is done again. */
@@ -281,9 +291,12 @@ static void work(unsigned int k, bool unnamed)
 		.index	= open_path(path_of("index"), O_RDWR),
 	};
 
+	struct sqlite3 *sqlite = sqlite_open();
+
 	/* What the last guest may not have come to. */
 	commit_table(&table, unnamed, k - 1);
 	for (;; k++) {
+		sqlite_commit(sqlite, k);
 		/* It forbids btrfs's log. */
 		if (!unnamed)
 			exchange(swap, false, k);
