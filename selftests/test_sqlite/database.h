@@ -61,10 +61,15 @@ struct both {
 	void		(*test)(const struct manner *manner);
 };
 
+/* Of tests of both manners only those by this one: "exchanges", "journals".  False: neither. */
+bool choose_manner(const char *word);
+
 /* Adds tests to those that the program runs; their names get "@group: " before them. */
 void add_test(const char *group, const char *name, CMUnitTestFunction test, const void *row);
 
-/* The same by both manners, the second in a group "@group, by journals". */
+/* The same by a manner, that by journals in a group "@group, by journals". */
+void add_by(const struct manner *manner, const char *group, const char *name,
+	    CMUnitTestFunction test, const void *row);
 void add_both(const char *group, const struct both *tests, size_t count);
 
 /* Runs what was added; main()'s exit status. */
@@ -75,6 +80,7 @@ pid_t start_child(void);
 
 /* The groups of tests. */
 void add_connections(void);
+void add_copies(void);
 void add_pages(void);
 void add_faults(void);
 void add_transactions(void);

@@ -126,7 +126,7 @@ static void with_failing_memory(const struct manner *manner, const char *pragmas
 	sqlite3_config(SQLITE_CONFIG_MALLOC, &methods);
 	load_vfs(NULL);
 
-	for (n = 0; ; n += test_share() > 1 ? 7 : 1) {
+	for (n = 0; ; n += test_share()) {
 		sqlite3 *db;
 		int code;
 
@@ -172,11 +172,17 @@ static const char *const modes[] = {
 	"PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=OFF",
 };
 
+/* Of the modes, where only a share of all is for this run: two. */
+static unsigned int mode_step(void)
+{
+	return test_share() < 10 ? 1 : COUNT(modes) / 2;
+}
+
 static void no_memory(const struct manner *manner)
 {
 	unsigned int i;
 
-	for (i = 0; i < COUNT(modes); i++) {
+	for (i = 0; i < COUNT(modes); i += mode_step()) {
 		enter_empty_folder();
 		make_pair();
 		in_child(with_failing_memory, manner, modes[i]);
@@ -245,7 +251,7 @@ static void with_failing_calls(const char *main_uri, const struct manner *manner
 {
 	unsigned int n;
 
-	for (n = 0; ; n++) {
+	for (n = 0; ; n += 1 + test_share() / 10) {
 		sqlite3_int64 before = assert_pair();
 		sqlite3 *db;
 		int code;
@@ -296,7 +302,7 @@ static void failing_calls(const struct manner *manner)
 	const char *name;
 
 	unix_vfs = sqlite3_vfs_find("unix");
-	for (i = 0; i < COUNT(modes); i++)
+	for (i = 0; i < COUNT(modes); i += mode_step())
 		for (j = 0; j < COUNT(calls); j++) {
 			enter_empty_folder();
 			make_pair();
@@ -336,7 +342,7 @@ static void no_space(const struct manner *manner)
 {
 	unsigned int i;
 
-	for (i = 0; i < COUNT(modes); i++) {
+	for (i = 0; i < COUNT(modes); i += mode_step()) {
 		enter_empty_folder();
 		make_pair();
 		in_child(beyond_a_limit, manner, modes[i]);
@@ -373,7 +379,7 @@ static void third_of_three_fails(const struct manner *manner)
 {
 	unsigned int i;
 
-	for (i = 0; i < COUNT(modes); i++) {
+	for (i = 0; i < COUNT(modes); i += mode_step()) {
 		enter_empty_folder();
 		make_pair();
 		in_child(third_has_no_space, manner, modes[i]);
@@ -440,10 +446,10 @@ static void killed(const struct manner *manner)
 	if (run("command -v strace >/dev/null"))
 		skip();
 	for (i = 0; i < COUNT(others); i++)
-		for (j = 0; j < COUNT(calls); j++)
+		for (j = 0; j < COUNT(calls); j += test_share() < 10 ? 1 : 4)
 			for (when = 1; kill_at(manner, others[i], calls[j], when); kills++)
-				when += when > 4 ? test_share() : 1;
-	assert_true(kills > 20);
+				when += test_share();
+	assert_true(kills >= (test_share() > 1 ? 5 : 50));
 }
 
 void add_faults(void)

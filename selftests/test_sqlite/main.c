@@ -11,8 +11,8 @@
 
 int main(int argc, char **argv)
 {
-	if (argc != 2) {
-		fprintf(stderr, "usage: %s MOUNTPOINT\n", argv[0]);
+	if (argc < 2 || argc > 3 || (argc == 3 && !choose_manner(argv[2]))) {
+		fprintf(stderr, "usage: %s MOUNTPOINT [exchanges|journals]\n", argv[0]);
 		return 2;
 	}
 	mount_point = argv[1];
@@ -24,6 +24,7 @@ int main(int argc, char **argv)
 	}
 	load_vfs(NULL);
 	add_connections();
+	add_copies();
 	add_pages();
 	add_faults();
 	add_transactions();

@@ -221,7 +221,7 @@ void add_transactions(void)
 	unsigned int i;
 
 	for (i = 0; i < COUNT(rows); i++) {
-		add_test("transactions", rows[i].name, test_by_exchange, &rows[i]);
-		add_test("transactions, by journals", rows[i].name, test_by_journal, &rows[i]);
+		add_by(&by_exchange, "transactions", rows[i].name, test_by_exchange, &rows[i]);
+		add_by(&by_journal, "transactions", rows[i].name, test_by_journal, &rows[i]);
 	}
 }

@@ -46,7 +46,7 @@ const char *backend_text(uint32_t backend)
 {
 	switch (backend) {
 	case EXCHRANGE_BACKEND_XFS:
-		return "XFS's own exchange";
+		return "one XFS transaction, or XFS's own exchange of one range";
 	case EXCHRANGE_BACKEND_XFS_TRANSACTION:
 		return "one XFS transaction";
 	case EXCHRANGE_BACKEND_BTRFS:
