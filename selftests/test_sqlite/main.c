@@ -5,14 +5,40 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "database.h"
 
+static const struct {
+	const char	*name;
+	void		(*add)(void);
+} groups[] = {
+	{ "connections", add_connections },
+	{ "copies", add_copies },
+	{ "pages", add_pages },
+	{ "faults", add_faults },
+	{ "transactions", add_transactions },
+};
+
+/* Those that are named, or all. */
+static void add_groups(char **names, int count)
+{
+	unsigned int i;
+	int j;
+
+	for (i = 0; i < COUNT(groups); i++) {
+		for (j = 0; j < count && strcmp(names[j], groups[i].name); j++)
+			continue;
+		if (j < count || !count)
+			groups[i].add();
+	}
+}
+
 int main(int argc, char **argv)
 {
-	if (argc < 2 || argc > 3 || (argc == 3 && !choose_manner(argv[2]))) {
-		fprintf(stderr, "usage: %s MOUNTPOINT [exchanges|journals]\n", argv[0]);
+	if (argc < 2 || (argc > 2 && !choose_manner(argv[2]))) {
+		fprintf(stderr, "usage: %s MOUNTPOINT [exchanges|journals [GROUP...]]\n", argv[0]);
 		return 2;
 	}
 	mount_point = argv[1];
@@ -23,10 +49,6 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	load_vfs(NULL);
-	add_connections();
-	add_copies();
-	add_pages();
-	add_faults();
-	add_transactions();
+	add_groups(argv + 3, argc > 3 ? argc - 3 : 0);
 	return run_program();
 }
