@@ -81,7 +81,7 @@ void sqlite_commit(sqlite3 *db, unsigned int number)
 {
 	char sql[200];
 
-	snprintf(sql, sizeof(sql), "UPDATE t SET c = %u, b = printf('%%.*c', " LENGTH ", 'x')",
+	snprintf(sql, sizeof(sql), "UPDATE t SET c = %u, b = substr(hex(zeroblob(450)), 1, " LENGTH ")",
 		 number, number);
 	execute(db, sql);
 }
