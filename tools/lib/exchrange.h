@@ -238,8 +238,9 @@ int exchrange_update_clone(struct exchrange_update *update, int fd);
  *
  * After success the staging file holds the old contents; it may be written again and
  * committed again, unless the update is _UNCHANGED (EBUSY) or the commit has created
- * the file, which the descriptor is of then (EINVAL).  After a crash at any moment the
- * file has its old or its new contents, whole: the new ones if a commit with
+ * the file, which the descriptor is of then (EINVAL).  After a commit without EXCHRANGE_DSYNC
+ * truncate it to 0 first: until that commit is durable its blocks are, on the disk, the file's
+ * (Documentation/uapi.md).  After a crash at any moment the file has its old or its new contents, whole: the new ones if a commit with
  * EXCHRANGE_DSYNC had returned 0.
  *
  * errno: those of open(2) for reading and writing (EAGAIN where a lease does not end), of
