@@ -363,8 +363,8 @@ static void test_a_program_that_runs(void **state)
 	begin_set(&set, NULL);
 	exchrange_update_drop(set.update[1]);
 	close(set.fd[1]);
-	assert_int_equal(run("cp --remove-destination /bin/sleep %s && { %s 1000 >/dev/null 2>&1 & }",
-			     name_of(1), name_of(1)), 0);
+	assert_int_equal(run("cp --remove-destination /bin/sleep %s && { %s 1000 >/dev/null 2>&1 & };"
+			     " until pgrep -f ^%s; do sleep 0.1; done", name_of(1), name_of(1), name_of(1)), 0);
 	set.fd[1] = open_path(name_of(1), O_RDONLY);
 	drop_picture(&set.before[1]);
 	set.before[1] = take_picture(set.fd[1]);

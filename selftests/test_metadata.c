@@ -136,7 +136,7 @@ static void test_times_change_as_after_a_write(void **state)
 static char *attributes_of(const char *name)
 {
 	struct outcome outcome =
-		run_and_keep("getfattr --absolute-names -h -d -m - -e hex '%s'; getfacl -cE --absolute-names '%s'",
+		run_and_keep("getfattr --absolute-names -h -d -m - -e hex '%s'; getfacl -cEn --absolute-names '%s'",
 			     path_of(name), path_of(name));
 
 	assert_int_equal(outcome.status, 0);

@@ -269,6 +269,9 @@ static void test_a_file_that_must_not_change(void **state)
 	assert_int_equal(try_stage(file, 0), -EPERM);
 	assert_int_equal(run("chattr -a %s", path_of("file")), 0);
 	close(file);
+	/* overlayfs has no swap files. */
+	if (is_overlay())
+		return;
 	assert_int_equal(run("truncate -s 0 %s && { chattr +C %s; :; } 2>/dev/null"
 			     " && dd if=/dev/zero of=%s bs=64k count=16 status=none && mkswap -q %s && swapon %s",
 			     path_of("file"), path_of("file"), path_of("file"), path_of("file"),
@@ -393,6 +396,9 @@ static void test_attribute(void **state)
 	int file, staging;
 
 	if (attribute->of_btrfs != is_btrfs())
+		skip();
+	/* By ioctls that overlayfs does not have. */
+	if (is_overlay() && (strstr(attribute->set, "cowextsize") || strstr(attribute->set, "btrfs property")))
 		skip();
 	assert_int_equal(run("rm -rf %s && mkdir -m 700 %s && cd %s && : >file && chown 1000 file && chmod 666 file && { %s\n} >/dev/null",
 			     path_of("stored"), path_of("stored"), path_of("stored"),
@@ -586,6 +592,9 @@ static void test_mount(void **state)
 	int file, staging;
 	struct stat st;
 
+	/* overlayfs has no such mounts. */
+	if (is_overlay() && strstr(mounting->mount, "idmap"))
+		skip();
 	close(make_hidden(":"));
 	assert_int_equal(run("cd %s && umount -q mounted; rm -rf mounted; : >mounted && { %s\n}", mount_point,
 			     mounting->mount), 0);

@@ -56,6 +56,10 @@ extern const struct kind *kind;
 extern int device;
 
 bool is_btrfs(void);
+/* The mount point is one; the kind is that of its layers. */
+bool is_overlay(void);
+/* Of the file @path: the module is built without it where it was not tested with the kernel. */
+bool overlay_is_left_out(const char *path);
 bool kernel_has_own_exchange(void);
 
 /*
@@ -79,7 +83,7 @@ void leave_scratch(void);
 void unmount_scratch(void);
 void check_scratch(void);
 
-/* Takes the arguments of main(), opens the device. */
+/* Takes the arguments of main(), opens the device; "overlay:/mnt/xfs" is an overlay with layers there. */
 void start(int argc, char **argv);
 
 /*
@@ -106,6 +110,9 @@ int run_table(const struct table *table);
  */
 #define run_as_ktap(name, tests, setup, teardown) \
 	run_group(name, tests, COUNT(tests), setup, teardown)
+
+/* Of a program that cannot run here; it returns what main() is to. */
+int skip_all(const char *reason);
 
 int run_group(const char *name, const struct CMUnitTest *tests, size_t count,
 	      CMFixtureFunction setup, CMFixtureFunction teardown);

@@ -146,3 +146,9 @@ int run_group(const char *name, const struct CMUnitTest *tests, size_t count,
 	fflush(stdout);
 	return failed ? ONE_FAILED : exit_status();
 }
+
+int skip_all(const char *reason)
+{
+	dprintf(STDOUT_FILENO, "%sKTAP version 1\n%s1..0 # SKIP %s\n", indent(), indent(), reason);
+	return ALL_SKIPPED;
+}
