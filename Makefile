@@ -75,8 +75,8 @@ ifneq ($(missing_headers),)
 	@echo "There are no headers for kernel $(KERNEL_RELEASE): apt-get install $(missing_headers)" >&2
 	@false
 else
-	$(say) TYPES "xfs btrfs"
-	$(Q)for module in xfs btrfs; do \
+	$(say) TYPES "xfs btrfs overlay"
+	$(Q)for module in xfs btrfs overlay; do \
 		UNTESTED=$(UNTESTED) scripts/private_types $$module $(KDIR) $(KERNEL_RELEASE) \
 			module/$$module/private.list $(private_types)/$${module}_types.h || true; \
 	done

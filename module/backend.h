@@ -64,6 +64,11 @@ struct exchange_vector {
 	u32			file_count;
 	u32			*order;		/* of all ranges: see exchange_vector_range() */
 	u32			overlap;	/* the request that meets an earlier one, or NONE */
+
+	/* Of files on overlayfs: its inodes, for watches, and that all rights were asked for. */
+	struct exchange_inode	*above;
+	u32			above_count;
+	bool			rights_asked;
 };
 
 /* The room that a vector of one request needs. */

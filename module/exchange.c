@@ -5,6 +5,7 @@
 #include <linux/ktime.h>
 
 #include "exchange.h"
+#include "overlay/overlay.h"
 #include "trace.h"
 
 static const struct exchange_backend * const backends[] = {
@@ -30,10 +31,16 @@ int exchange_start(void)
 	error = exchange_staged_start();
 	if (error)
 		return error;
+	error = exchange_overlay_start();
+	if (error) {
+		exchange_staged_stop();
+		return error;
+	}
 	for (i = 0; i < ARRAY_SIZE(backends); i++) {
 		error = backends[i]->start ? backends[i]->start() : 0;
 		if (error) {
 			stop_backends(i);
+			exchange_overlay_stop();
 			exchange_staged_stop();
 			return error;
 		}
@@ -44,11 +51,12 @@ int exchange_start(void)
 void exchange_stop(void)
 {
 	stop_backends(ARRAY_SIZE(backends));
+	exchange_overlay_stop();
 	exchange_staged_stop();
 }
 
 /* The back end for the file system of @file, or NULL.  No locks. */
-static const struct exchange_backend *find_backend(const struct file *file)
+const struct exchange_backend *exchange_find_backend(const struct file *file)
 {
 	unsigned long magic = file_inode(file)->i_sb->s_magic;
 	size_t i;
@@ -95,7 +103,9 @@ static int check_and_submit(struct exchange_vector *vector)
 	if (error)
 		return error;
 
-	backend = find_backend(first->file2);
+	if (exchange_is_on_overlay(first->file2))
+		return exchange_overlay_submit(vector);
+	backend = exchange_find_backend(first->file2);
 	if (!backend)
 		return -EOPNOTSUPP;
 
@@ -121,30 +131,52 @@ int exchange_submit(struct exchange_vector *vector)
 	return error;
 }
 
+/* The inode that has the data of @file, where that is known: what others know it by, too. */
+struct inode *exchange_data_inode(const struct file *file)
+{
+	return exchange_is_on_overlay(file) ? exchange_overlay_inode(file) : file_inode(file);
+}
+
+static int query_backend(struct file *file, struct exchrange_query *query)
+{
+	const struct exchange_backend *backend = exchange_find_backend(file);
+
+	if (exchange_is_on_overlay(file))
+		return exchange_overlay_query(file, query);
+	if (backend)
+		return backend->query(file, query);
+	query->reason = EXCHRANGE_REASON_FILE_SYSTEM;
+	return 0;
+}
+
+/* Of a file on overlayfs also those from before it was copied up. */
+static void query_holds(const struct file *file, struct exchrange_query *query)
+{
+	const struct inode *inode = exchange_data_inode(file);
+
+	exchange_hold_query(inode, query);
+	if (inode != file_inode(file))
+		exchange_hold_query(file_inode(file), query);
+}
+
 /*
  * Tells in @query, which is zero but for fd, what can be done with @file, whose
  * reference the caller holds.  May sleep.
  */
 int exchange_query(struct file *file, struct exchrange_query *query)
 {
-	const struct exchange_backend *backend;
 	int error;
 
 	error = exchange_check_regular(file_inode(file));
 	if (error)
 		return error;
 
-	backend = find_backend(file);
-	if (!backend) {
-		query->reason = EXCHRANGE_REASON_FILE_SYSTEM;
-		return 0;
-	}
-	error = backend->query(file, query);
+	error = query_backend(file, query);
 	if (error || query->backend == EXCHRANGE_BACKEND_NONE)
 		return error;
 	if (exchange_can_check_overwrite())
 		query->features |= EXCHRANGE_FEATURE_HOLD;
-	exchange_hold_query(file_inode(file), query);
+	query_holds(file, query);
 	return 0;
 }
 

@@ -42,6 +42,7 @@ static struct exchange_users users = EXCHANGE_USERS(users);
 struct hold {
 	struct hlist_node	node;
 	struct path		path;
+	struct inode		*inode;		/* that has the data: on overlayfs another one */
 	struct exchange_user	*user;
 	struct pid		*holder;	/* who called */
 };
@@ -57,6 +58,7 @@ struct bucket {
 
 static struct bucket buckets[1 << BUCKET_BITS];
 
+/* The inode of the caller's file. */
 static struct inode *inode_of(const struct hold *hold)
 {
 	return d_inode(hold->path.dentry);
@@ -88,7 +90,7 @@ void exchange_hold_query(const struct inode *inode, struct exchrange_query *quer
 
 	spin_lock(&bucket->lock);
 	hlist_for_each_entry(hold, &bucket->holds, node) {
-		if (inode_of(hold) != inode)
+		if (hold->inode != inode)
 			continue;
 		if (!query->holder)
 			query->holder = number_of(hold->holder);
@@ -100,7 +102,7 @@ void exchange_hold_query(const struct inode *inode, struct exchrange_query *quer
 
 static void add_hold(struct hold *hold)
 {
-	struct bucket *bucket = bucket_of(inode_of(hold));
+	struct bucket *bucket = bucket_of(hold->inode);
 
 	spin_lock(&bucket->lock);
 	hlist_add_head(&hold->node, &bucket->holds);
@@ -109,18 +111,47 @@ static void add_hold(struct hold *hold)
 
 static void remove_hold(struct hold *hold)
 {
-	struct bucket *bucket = bucket_of(inode_of(hold));
+	struct bucket *bucket = bucket_of(hold->inode);
 
 	spin_lock(&bucket->lock);
 	hlist_del(&hold->node);
 	spin_unlock(&bucket->lock);
 }
 
+/* --- who writes -------------------------------------------------------------------------- */
+
+/* As deny_write_access(), which takes an open file: -ETXTBSY where somebody writes. */
+static int deny_writers(struct inode *inode)
+{
+	return atomic_dec_unless_positive(&inode->i_writecount) ? 0 : -ETXTBSY;
+}
+
+/* The overlay's file, and the one that has the data: others may name that. */
+static int deny_all_writers(struct file *file, struct inode *data)
+{
+	int error = deny_writers(file_inode(file));
+
+	if (error || data == file_inode(file))
+		return error;
+	error = deny_writers(data);
+	if (error)
+		atomic_inc(&file_inode(file)->i_writecount);
+	return error;
+}
+
+static void allow_writers(const struct hold *hold)
+{
+	atomic_inc(&hold->inode->i_writecount);
+	if (inode_of(hold) != hold->inode)
+		atomic_inc(&inode_of(hold)->i_writecount);
+}
+
 /* --- the descriptor ---------------------------------------------------------------------- */
 
 static void hold_show_fdinfo(struct seq_file *out, struct file *file)
 {
-	const struct inode *inode = inode_of(file->private_data);
+	const struct hold *hold = file->private_data;
+	const struct inode *inode = inode_of(hold);
 
 	seq_printf(out, "exchrange-hold ino:%lx sdev:%x\n",
 		   (unsigned long)inode->i_ino, inode->i_sb->s_dev);
@@ -129,8 +160,7 @@ static void hold_show_fdinfo(struct seq_file *out, struct file *file)
 static void drop_hold(struct hold *hold)
 {
 	remove_hold(hold);
-	/* As allow_write_access(), which takes an open file. */
-	atomic_inc(&inode_of(hold)->i_writecount);
+	allow_writers(hold);
 	exchange_uncharge_user(&users, hold->user);
 	put_pid(hold->holder);
 	path_put(&hold->path);
@@ -163,7 +193,8 @@ static struct hold *make_hold(struct file *file)
 		error = PTR_ERR(hold->user);
 		goto out_free;
 	}
-	error = deny_write_access(file);
+	hold->inode = exchange_data_inode(file);
+	error = deny_all_writers(file, hold->inode);
 	if (error)
 		goto out_uncharge;
 	hold->path = file->f_path;

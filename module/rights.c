@@ -124,6 +124,8 @@ int exchange_check_rights(struct exchange_vector *vector)
 	int error = 0;
 	u32 i;
 
+	if (vector->rights_asked)
+		return 0;
 	for (i = 0; i < vector->count && !error; i++) {
 		cond_resched();
 		error = fatal_signal_pending(current) ? -EINTR :

@@ -42,6 +42,7 @@
 
 #include "compat.h"
 #include "exchange.h"
+#include "overlay/overlay.h"
 
 #define STAGING_MODE	(S_IFREG | 0600)
 
@@ -80,6 +81,9 @@ static int check_subvolume(const struct path *parent, const struct file *file)
 	struct kstat its, ours;
 	int error;
 
+	/* Device numbers there are those of layers, and folders have another one. */
+	if (exchange_is_on_overlay(file))
+		return 0;
 	error = vfs_getattr_nosec(&file->f_path, &its, STATX_TYPE, AT_STATX_DONT_SYNC) ?:
 		vfs_getattr_nosec(parent, &ours, STATX_TYPE, AT_STATX_DONT_SYNC);
 	if (error)

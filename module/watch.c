@@ -267,6 +267,8 @@ void exchange_watch_begin(struct exchange_vector *vector)
 		return;
 	for (i = 0; i < vector->inode_count; i++)
 		begin_file(&vector->inodes[i]);
+	for (i = 0; i < vector->above_count; i++)
+		begin_file(&vector->above[i]);
 	/* Before anything that a reader can see; its acquire fence is the other half. */
 	smp_wmb();
 }
@@ -277,6 +279,8 @@ void exchange_watch_end(struct exchange_vector *vector, bool exchanged)
 
 	for (i = 0; i < vector->inode_count; i++)
 		end_file(&vector->inodes[i], exchanged);
+	for (i = 0; i < vector->above_count; i++)
+		end_file(&vector->above[i], exchanged);
 }
 
 void exchange_watch_empty(struct exchange_vector *vector)
@@ -410,7 +414,7 @@ int exchange_watch_open(struct file *file)
 		ret = ret == -EUSERS ? -ENOSPC : ret;
 		goto out_free;
 	}
-	ret = watch_file(watch, file_inode(file));
+	ret = watch_file(watch, exchange_data_inode(file));
 	if (ret)
 		goto out_uncharge;
 	watch->path = file->f_path;

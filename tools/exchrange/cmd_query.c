@@ -69,6 +69,8 @@ static const char *reason_name(uint32_t reason)
 	case EXCHRANGE_REASON_UNTESTED:		return "untested";
 	case EXCHRANGE_REASON_LOOKUP:		return "lookup";
 	case EXCHRANGE_REASON_BTRFS_FORMAT:	return "btrfs-format";
+	case EXCHRANGE_REASON_OVERLAY_UPPER:	return "overlay-upper";
+	case EXCHRANGE_REASON_OVERLAY_READ_ONLY: return "overlay-read-only";
 	case EXCHRANGE_REASON_NO_DEVICE:	return "no-device";
 	}
 	return "unknown";

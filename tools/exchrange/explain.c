@@ -245,6 +245,13 @@ void explain_no_backend(const char *path, int fd, uint32_t reason,
 		complain("%s: the module was built without its %s back end; 'apt-get install bpftool' and build it again",
 			 path, type);
 		break;
+	case EXCHRANGE_REASON_OVERLAY_UPPER:
+		complain("%s: is on an overlay whose upper layer is on a file system that has no back end; put 'upperdir' on XFS or btrfs ('findmnt -no OPTIONS %s' tells where it is)",
+			 path, target);
+		break;
+	case EXCHRANGE_REASON_OVERLAY_READ_ONLY:
+		complain("%s: is on an overlay without an upper layer, where no file can be changed", path);
+		break;
 	case EXCHRANGE_REASON_BTF:
 		complain("%s: the module was built for another %s than the one that is loaded; build it again for this kernel",
 			 path, type);

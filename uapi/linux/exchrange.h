@@ -93,6 +93,8 @@ struct exchrange_commit {
 #define EXCHRANGE_REASON_UNTESTED	9	/* built without it: not tested with this kernel */
 #define EXCHRANGE_REASON_LOOKUP		10	/* this kernel has no kprobes, or no kallsyms */
 #define EXCHRANGE_REASON_BTRFS_FORMAT	11	/* btrfs with a feature that is not known here */
+#define EXCHRANGE_REASON_OVERLAY_UPPER	12	/* overlayfs, and none for its upper layer */
+#define EXCHRANGE_REASON_OVERLAY_READ_ONLY 13	/* overlayfs without an upper layer */
 
 /* exchrange_query.features: what there is besides */
 #define EXCHRANGE_FEATURE_VECTOR	_BITUL(0)	/* EXCHRANGE_IOC_EXCHANGE_VECTOR */
