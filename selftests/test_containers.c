@@ -3,6 +3,9 @@
  * A file that is mounted by itself into a container or a sandbox of people's own tools, whose
  * root file system is the guest's, read-only: it is saved there, by root and by others, and what
  * is outside stays. With the file and the device, and nothing else.
+ *
+ * And the container's own files, where its root is an overlay over the guest's, with the upper layer
+ * on the mount point.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,14 +25,35 @@ static const char inside[] =
 	"test \"$(cat /tmp/site.conf)\" = new\n"
 	"EDITOR='sed -i s/new/edited/' exchrange edit /tmp/site.conf\n";
 
+#define INSIDE_OWN	"/usr/local/bin/save-own"
+#define LOWER		"/etc/exchanged.conf"
+
+/* A file of the container's own, and where it may, one that comes from the lower layer. */
+static const char inside_own[] =
+	"#!/bin/sh -e\n"
+	"test \"$(stat -f -c %T /etc)\" = overlayfs\n"
+	"echo old >/etc/own.conf; ln /etc/own.conf /etc/link\n"
+	"echo new | exchrange write --dsync /etc/own.conf\n"
+	"test \"$(cat /etc/link)\" = new\n"
+	"EDITOR='sed -i s/new/edited/' exchrange edit /etc/own.conf\n"
+	"test \"$(cat /etc/own.conf)\" = edited\n"
+	"if [ -w " LOWER " ]; then echo new | exchrange write " LOWER "; test \"$(cat " LOWER ")\" = new; fi\n"
+	"exchrange query /etc/own.conf\n";
+
+static int make_script(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "w");
+
+	if (!file || fputs(text, file) < 0 || fclose(file))
+		return 1;
+	return run("chmod 755 %s", path);
+}
+
 static int make_folder(void **state)
 {
-	FILE *file = fopen(INSIDE, "w");
-
 	(void)state;
-	if (!file || fputs(inside, file) < 0 || fclose(file))
-		return 1;
-	return run("chmod 755 " INSIDE) || enter_folder("containers") ||
+	return make_script(INSIDE, inside) || make_script(INSIDE_OWN, inside_own) ||
+	       run("echo lower >" LOWER) || enter_folder("containers") ||
 	       run("cd %s/containers && chmod 755 . && rm f && echo old >f && ln f name && setfattr -n user.note -v kept f", mount_point);
 }
 
@@ -93,10 +117,11 @@ static void test_without_the_device(void **state)
 /* --- crun, which podman and others start ------------------------------------------------ */
 
 /* A container of the guest's own root, with $MORE; "r" is that root. */
-#define BUNDLE								\
-	"mkdir r && mount --bind / r && minor=$(cut -d : -f 2 /sys/class/misc/exchrange/dev) && cat >config.json <<END\n"	\
-	"{ \"ociVersion\": \"1.0.0\", \"root\": { \"path\": \"$PWD/r\", \"readonly\": true },\n"	\
-	"  \"process\": { \"user\": { \"uid\": 0, \"gid\": 0 }, \"args\": [ \"" INSIDE "\" ], \"cwd\": \"/\", \"noNewPrivileges\": true,\n"	\
+#define BIND		"mkdir r && mount --bind / r"
+#define BUNDLE(root, readonly, program)					\
+	root " && minor=$(cut -d : -f 2 /sys/class/misc/exchrange/dev) && cat >config.json <<END\n"	\
+	"{ \"ociVersion\": \"1.0.0\", \"root\": { \"path\": \"$PWD/r\", \"readonly\": " readonly " },\n"	\
+	"  \"process\": { \"user\": { \"uid\": 0, \"gid\": 0 }, \"args\": [ \"" program "\" ], \"cwd\": \"/\", \"noNewPrivileges\": true,\n"	\
 	"    \"env\": [ \"PATH=/usr/local/bin:/usr/bin:/bin\", \"HOME=/tmp\" ], \"capabilities\": {} },\n"	\
 	"  \"mounts\": [\n"						\
 	"    { \"destination\": \"/proc\", \"type\": \"proc\", \"source\": \"proc\" },\n"	\
@@ -115,7 +140,7 @@ static void test_crun(void **state)
 	(void)state;
 	if (!has_runtime("crun"))
 		skip();
-	check("{ " BUNDLE OUTSIDE "crun --root /tmp/crun --cgroup-manager=disabled run --bundle . one" STAYS "; }" END_BUNDLE);
+	check("{ " BUNDLE(BIND, "true", INSIDE) OUTSIDE "crun --root /tmp/crun --cgroup-manager=disabled run --bundle . one" STAYS "; }" END_BUNDLE);
 }
 
 static void test_crun_of_a_user(void **state)
@@ -125,16 +150,30 @@ static void test_crun_of_a_user(void **state)
 		skip();
 	check("MORE='\"uidMappings\": [ { \"containerID\": 0, \"hostID\": 65534, \"size\": 1 } ],"
 	      " \"gidMappings\": [ { \"containerID\": 0, \"hostID\": 65534, \"size\": 1 } ],' NAMESPACE=', { \"type\": \"user\" }'; "
-	      "{ " BUNDLE FOR_NOBODY "rm -rf /tmp/crun-user; mkdir -m 700 /tmp/crun-user; chown 65534 /tmp/crun-user; "
+	      "{ " BUNDLE(BIND, "true", INSIDE) FOR_NOBODY "rm -rf /tmp/crun-user; mkdir -m 700 /tmp/crun-user; chown 65534 /tmp/crun-user; "
 	      OUTSIDE AS_NOBODY "env XDG_RUNTIME_DIR=/tmp/crun-user crun --root /tmp/crun-user/root --cgroup-manager=disabled run --bundle . two" STAYS "; }" END_BUNDLE);
+}
+
+/* Writable, and no file of the lower layer has changed. */
+#define OVERLAY		"mkdir r upper work && mount -t overlay -o lowerdir=/,upperdir=upper,workdir=work overlay r"
+#define LOWER_STAYS	" && test \"$(cat " LOWER ")\" = lower && test ! -e /etc/own.conf"
+
+static void test_crun_on_overlay(void **state)
+{
+	(void)state;
+	if (!has_runtime("crun"))
+		skip();
+	check("{ " BUNDLE(OVERLAY, "false", INSIDE_OWN) "crun --root /tmp/crun --cgroup-manager=disabled run --bundle . three"
+	      LOWER_STAYS " && test \"$(cat upper/etc/own.conf upper" LOWER ")\" = \"edited\nnew\"; }" END_BUNDLE);
 }
 
 /* --- podman ------------------------------------------------------------------------------ */
 
-#define PODMAN(folder)							\
+#define PODMAN(folder)	PODMAN_WITH(folder, "--read-only", "-v $PWD/f:/tmp/site.conf --rootfs $PWD/r " INSIDE)
+#define PODMAN_WITH(folder, option, rest)				\
 	"podman --root " folder "/root --runroot " folder "/run --tmpdir " folder "/tmp --storage-driver vfs --events-backend=none"	\
-	" --cgroup-manager=cgroupfs run --rm --cgroups=disabled --network=none --no-hosts --log-driver=none --read-only"		\
-	" --device /dev/exchrange --tmpfs /mnt -v $PWD/f:/tmp/site.conf --rootfs $PWD/r " INSIDE
+	" --cgroup-manager=cgroupfs run --rm --cgroups=disabled --network=none --no-hosts --log-driver=none " option	\
+	" --device /dev/exchrange --tmpfs /mnt " rest
 
 static void test_podman(void **state)
 {
@@ -156,6 +195,16 @@ static void test_podman_of_a_user(void **state)
 	      STAYS "; }; s=$?; pkill -u exchanger; sleep 0.5; umount -l r; rmdir r; rm -rf /dev/shm/user; exit $s");
 }
 
+/* The overlay is podman's, with the upper layer in its own storage here. */
+static void test_podman_on_overlay(void **state)
+{
+	(void)state;
+	if (!has_runtime("podman"))
+		skip();
+	check("{ mkdir r && mount --bind / r && " PODMAN_WITH("$PWD/podman", "", "--rootfs $PWD/r:O " INSIDE_OWN) LOWER_STAYS
+	      "; }; s=$?; umount -l r; rmdir r; rm -rf podman; exit $s");
+}
+
 #define TEST(name)	cmocka_unit_test_setup(name, make_folder)
 
 int main(int argc, char **argv)
@@ -168,6 +217,8 @@ int main(int argc, char **argv)
 		TEST(test_crun_of_a_user),
 		TEST(test_podman),
 		TEST(test_podman_of_a_user),
+		TEST(test_crun_on_overlay),
+		TEST(test_podman_on_overlay),
 	};
 
 	start(argc, argv);
