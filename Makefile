@@ -226,6 +226,7 @@ bench:
 		bench_ioctl /mnt/xfs -- bench_ioctl /mnt/btrfs -- \
 		bench_extents /mnt/xfs /mnt/btrfs -- \
 		bench_save /mnt/xfs /mnt/btrfs -- \
+		bench_overlay /mnt/xfs -- bench_overlay /mnt/btrfs -- \
 		bench_commit /mnt/xfs -- bench_commit /mnt/btrfs -- \
 		bench_watch /mnt/xfs /mnt/btrfs
 
