@@ -102,7 +102,7 @@ static const struct row {
 	{ "a vector of many pairs", VECTOR, 0,
 	  { { SHAPE_HOLES, 24 * BLOCK }, { SHAPE_SCATTERED, 20 * BLOCK } } },
 	{ "a vector of four files", VECTOR, FOUR_FILES,
-	  { { SHAPE_SCATTERED, 12 * BLOCK }, { SHAPE_HOLES, 10 * BLOCK + 100 } } },
+	  { { SHAPE_SCATTERED, 16 * BLOCK }, { SHAPE_HOLES, 10 * BLOCK + 100 } } },
 	{ "a vector of four files, DSYNC, samples", VECTOR, FOUR_FILES | SAMPLES,
 	  { { SHAPE_PLAIN, 12 * BLOCK }, { SHAPE_PLAIN, 9 * BLOCK } },
 	  { .flags = EXCHRANGE_DSYNC } },
