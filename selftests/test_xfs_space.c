@@ -318,8 +318,8 @@ static void leave_space_for_one(int fd, uint64_t *left, const struct exchrange_r
 	while ((error = device_exchange(&dry)) == ENOSPC) {
 		assert_true(*left > 0);
 		*left -= BLOCK;
-		assert_int_equal(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-					   *left, BLOCK), 0);
+		/* To punch a hole takes space for a map. */
+		assert_int_equal(ftruncate(fd, *left), 0);
 	}
 	assert_int_equal(error, 0);
 }
