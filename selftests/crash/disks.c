@@ -72,8 +72,12 @@ static int device_mapper(const char *name, unsigned long command,
 	return ioctl(control, command, call) ? errno : 0;
 }
 
-void start_recording(void)
+void start_recording(const char *options)
 {
+	char all[128];
+
+	snprintf(all, sizeof(all), "%s%s%s", mount_options(), options ? "," : "",
+		 options ? options : "");
 	brought = 0;
 	/* What is written to a snapshot goes to a RAM disk, by chunks of 8 sectors. */
 	assert_int_equal(run("dmsetup create exchrange-work --table "
@@ -83,7 +87,7 @@ void start_recording(void)
 			     "log-writes /dev/mapper/exchrange-work $SCRATCH_DEV2\"",
 			     FS_SECTORS), 0);
 	assert_int_equal(mount("/dev/mapper/exchrange-log", CRASH_MOUNT,
-			       kind->name, 0, mount_options()), 0);
+			       kind->name, 0, all), 0);
 }
 
 void mark(const char *format, ...)

@@ -16,8 +16,11 @@ extern char point_disk[32];
 
 void load_disks(void);
 
-/* Between these two, writes are logged; the file system is on CRASH_MOUNT. */
-void start_recording(void);
+/*
+ * Between these two, writes are logged; the file system is on CRASH_MOUNT, with more @options of
+ * its own, or NULL.
+ */
+void start_recording(const char *options);
 void mark(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void stop_recording(void);
 

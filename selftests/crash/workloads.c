@@ -15,6 +15,7 @@
 #include "common.h"
 #include "disks.h"
 #include "special.h"
+#include "subvolumes.h"
 #include "workloads.h"
 
 #define KIB	1024ull
@@ -399,6 +400,42 @@ const struct workload workloads[] = {
 		.more_pairs = 3,
 		.unnamed = true,
 		.links	= true,
+		.syncers = true,
+	}, {
+		.name	= "a staging file, with snapshots and new subvolumes",
+		.word	= "staged-snapshots",
+		.file1	= { SHAPE_PLAIN, 30 * KIB },
+		.file2	= { SHAPE_SCATTERED, 70 * KIB + 900 },
+		.range	= { .flags = EXCHRANGE_TO_EOF },
+		.rounds	= 8,
+		.syncs	= STAGED_SYNC,
+		.unnamed = true,
+		.btrfs_alone = true,
+		.snapshots = true,
+	}, {
+		.name	= "a staging file that is written in place, and a new file, nodatacow",
+		.word	= "staged-nodatacow",
+		.file1	= { SHAPE_PLAIN, 40 * KIB },
+		.file2	= { SHAPE_PLAIN, 40 * KIB },
+		.range	= { .flags = EXCHRANGE_TO_EOF },
+		.rounds	= 8,
+		.syncs	= SYNC_NOTHING | SYNC_DSYNC | SYNC_FILE1 | SYNC_FILE2,
+		.rewrites = true,
+		.unnamed = true,
+		.replaced = true,
+		.btrfs_alone = true,
+		.in_place = true,
+	}, {
+		.name	= "a staging file, mounted with notreelog",
+		.word	= "staged-notreelog",
+		.file1	= { SHAPE_PLAIN, 30 * KIB },
+		.file2	= { SHAPE_SCATTERED, 70 * KIB + 900 },
+		.range	= { .flags = EXCHRANGE_TO_EOF },
+		.rounds	= 8,
+		.syncs	= STAGED_SYNC,
+		.unnamed = true,
+		.btrfs_alone = true,
+		.mount_options = "notreelog",
 	}, {
 #if __has_include(<sqlite3.h>)
 		.name	= "SQLite's transactions, by any PRAGMAs",
@@ -624,13 +661,13 @@ static void prepare_more(const struct workload *workload)
 					more_spec(pair, side), more_seed(pair, side)));
 }
 
-/* What is made in the directory from now on. */
-static void compress(void)
+/* FS_*_FL, of what is made in the directory from now on. */
+static void set_flag(int flag)
 {
 	int flags, fd = open_path(mount_point, O_RDONLY | O_DIRECTORY);
 
 	assert_int_equal(ioctl(fd, FS_IOC_GETFLAGS, &flags), 0);
-	flags |= FS_COMPR_FL;
+	flags |= flag;
 	assert_int_equal(ioctl(fd, FS_IOC_SETFLAGS, &flags), 0);
 	close(fd);
 }
@@ -645,8 +682,9 @@ void prepare_workload(const struct workload *workload)
 		return;
 	}
 	if (workload->compressed && is_btrfs())
-		compress();
-
+		set_flag(FS_COMPR_FL);
+	if (workload->in_place)
+		set_flag(FS_NOCOW_FL);
 	if (workload->two_subvolumes)
 		assert_int_equal(run(is_btrfs() ?
 				     "btrfs -q subvolume create %s/subvolume" :
@@ -662,10 +700,10 @@ void prepare_workload(const struct workload *workload)
 }
 
 /* A staging file, as make_file() makes one with a name, but not scattered. */
-static int make_unnamed(struct file_spec spec, unsigned int seed)
+static int make_unnamed_in(const char *directory, struct file_spec spec, unsigned int seed)
 {
 	struct picture contents = model_file(spec, seed);
-	int fd = open(mount_point, O_TMPFILE | O_EXCL | O_RDWR, 0600);
+	int fd = open(directory, O_TMPFILE | O_EXCL | O_RDWR, 0600);
 	uint64_t i;
 
 	assert_true(fd >= 0);
@@ -680,6 +718,11 @@ static int make_unnamed(struct file_spec spec, unsigned int seed)
 	}
 	drop_picture(&contents);
 	return fd;
+}
+
+static int make_unnamed(struct file_spec spec, unsigned int seed)
+{
+	return make_unnamed_in(mount_point, spec, seed);
 }
 
 static int open_more(const struct workload *workload, unsigned int pair, int side)
@@ -721,13 +764,21 @@ static void close_files(const struct workload *workload, const struct files *fil
 	close(files->spare);
 }
 
+/* The data, and nothing that says where they are: a crash after each write of a page. */
+static void write_back(int fd, uint64_t offset, uint64_t length)
+{
+	assert_int_equal(sync_file_range(fd, offset, length, SYNC_FILE_RANGE_WAIT_BEFORE |
+					 SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER), 0);
+}
+
 /* New contents, none of which need be on the disk when it is exchanged. */
 static void rewrite(const struct workload *workload, int fd, unsigned int seed)
 {
 	struct picture contents = model_file(workload->file1, seed);
 	uint64_t i;
 
-	assert_int_equal(ftruncate(fd, 0), 0);
+	if (!workload->in_place)
+		assert_int_equal(ftruncate(fd, 0), 0);
 	assert_int_equal(ftruncate(fd, contents.size), 0);
 	for (i = 0; i < contents.size; i += BLOCK) {
 		uint64_t length = contents.size - i < BLOCK ?
@@ -736,6 +787,8 @@ static void rewrite(const struct workload *workload, int fd, unsigned int seed)
 		if (!is_gap(workload->file1.shape, i / BLOCK))
 			assert_int_equal(pwrite(fd, contents.bytes + i, length, i),
 					 length);
+		if (workload->in_place)
+			write_back(fd, i, length);
 	}
 	drop_picture(&contents);
 }
@@ -997,9 +1050,74 @@ static void write_beside(const struct files *files, size_t number)
 	assert_int_equal(pwrite(files->file2, bytes, BLOCK, BLOCK_BESIDE * BLOCK), BLOCK);
 }
 
+/* --- snapshots and subvolumes -------------------------------------------------- */
+
+/* What is made around exchange @number. */
+enum around {
+	AROUND_SUBVOLUMES,	/* before and after it, in its transaction */
+	AROUND_BEFORE,		/* a snapshot of what was there before it */
+	AROUND_AFTER,		/* one in whose transaction it is */
+	AROUND_NEW,		/* a subvolume in which files are exchanged at once */
+	AROUND_COUNT
+};
+
+static enum around around_of(size_t number)
+{
+	return number % AROUND_COUNT;
+}
+
+/* In that subvolume; both of the same size. */
+static const struct file_spec new_spec = { SHAPE_PLAIN, 12 * KIB };
+static const unsigned int new_seeds[] = { 51, 52 };
+
+static void exchange_in_new_subvolume(size_t number)
+{
+	struct exchrange_range range = {
+		.flags	= EXCHRANGE_TO_EOF | EXCHRANGE_DSYNC,
+	};
+	char name[32];
+
+	make_subvolume("new-%zu", number);
+	snprintf(name, sizeof(name), "new-%zu/file2", number);
+	range.file2_fd = make_file(name, new_spec, new_seeds[1]);
+	snprintf(name, sizeof(name), "new-%zu", number);
+	range.file1_fd = make_unnamed_in(path_of(name), new_spec, new_seeds[0]);
+	assert_int_equal(device_exchange(&range), 0);
+	close(range.file1_fd);
+	close(range.file2_fd);
+}
+
+static void make_before(size_t number)
+{
+	switch (around_of(number)) {
+	case AROUND_SUBVOLUMES:
+		make_subvolume("empty-%zu", number);
+		break;
+	case AROUND_BEFORE:
+		make_snapshot("before-%zu", number);
+		break;
+	case AROUND_NEW:
+		exchange_in_new_subvolume(number);
+		break;
+	default:
+		break;
+	}
+}
+
+static void make_after(size_t number)
+{
+	if (around_of(number) == AROUND_SUBVOLUMES)
+		make_subvolume("empty-after-%zu", number);
+	if (around_of(number) == AROUND_AFTER)
+		make_snapshot("after-%zu", number);
+}
+
+/* --- the others ------------------------------------------------------------------ */
+
 static atomic_bool others_end;
 
 #define MOST_OTHERS	3
+#define MOST_BESIDE	4	/* snapshots */
 
 /* Appends to a log and makes it durable, as a daemon does. */
 static void *append(void *argument)
@@ -1076,6 +1194,19 @@ static void *sync_file2(void *argument)
 	return argument;
 }
 
+/* One may come in the middle of an exchange. */
+static void *make_snapshots(void *argument)
+{
+	unsigned int i;
+
+	for (i = 0; !others_end; i++) {
+		remove_subvolume("beside-%u", i % MOST_BESIDE);
+		make_snapshot("beside-%u", i % MOST_BESIDE);
+		usleep(100000);
+	}
+	return argument;
+}
+
 static void work(const struct workload *workload, const struct files *files,
 		 unsigned int seed)
 {
@@ -1092,6 +1223,8 @@ static void work(const struct workload *workload, const struct files *files,
 			replace_file2(files);
 		if (workload->beside)
 			write_beside(files, i);
+		if (workload->snapshots)
+			make_before(i);
 		/* The hole goes to and fro. */
 		if (workload->grows)
 			grow(workload, i % 2 ? files->file2 : files->file1);
@@ -1103,6 +1236,8 @@ static void work(const struct workload *workload, const struct files *files,
 			save(workload, files, i, sync);
 		else
 			exchange(workload, files, sync);
+		if (workload->snapshots)
+			make_after(i);
 		if (workload->links)
 			give_names();
 		if (synchronize(workload, files, sync))
@@ -1117,8 +1252,11 @@ static size_t start_others(const struct workload *workload, struct files *files,
 {
 	static void *(*const writers[])(void *) = { append, come_and_go, write_behind };
 	static void *(*const syncers[])(void *) = { append, sync_names, sync_file2 };
-	void *(*const *others)(void *) = workload->syncers ? syncers : writers;
-	size_t count = workload->writers || workload->syncers ? MOST_OTHERS : 0, i;
+	static void *(*const snapshots[])(void *) = { make_snapshots };
+	void *(*const *others)(void *) = workload->syncers ? syncers :
+					 workload->snapshots ? snapshots : writers;
+	size_t count = workload->writers || workload->syncers ? MOST_OTHERS :
+		       workload->snapshots ? COUNT(snapshots) : 0, i;
 
 	others_end = false;
 	for (i = 0; i < count; i++)
@@ -1234,13 +1372,19 @@ static uint64_t first_difference(const struct workload *workload,
 	return a->size == b->size ? UINT64_MAX : size;
 }
 
+static bool same_pictures(const struct workload *workload, const struct picture *a,
+			  const struct picture *b)
+{
+	return first_difference(workload, a, b) == UINT64_MAX;
+}
+
 /* Whole files go to and fro. */
 static bool is_more(const struct workload *workload, size_t number, unsigned int pair, int side)
 {
 	int from = number % 2 ? !side : side;
 	struct picture expected = model_file(more_spec(pair, from), more_seed(pair, from));
 	struct picture found = read_file(more_name(workload, pair, side));
-	bool same = first_difference(workload, &expected, &found) == UINT64_MAX;
+	bool same = same_pictures(workload, &expected, &found);
 
 	drop_picture(&expected);
 	drop_picture(&found);
@@ -1258,6 +1402,64 @@ static bool are_more(const struct workload *workload, size_t number)
 	return true;
 }
 
+/* Whether file2 of a snapshot, if that is there, is one of the states @first to @last. */
+static bool snapshot_holds(const struct states *states, const char *what, size_t index,
+			   size_t first, size_t last)
+{
+	struct picture found;
+	bool holds = false;
+	char name[64];
+
+	snprintf(name, sizeof(name), "%s-%zu/file2", what, index);
+	found = read_file(name);
+	while (found.bytes && !holds && first <= last)
+		holds = same_pictures(states->workload, &states->state[first++].file2, &found);
+	if (found.bytes && !holds)
+		print_message("# %s is of no state that it may have\n", name);
+	holds |= !found.bytes;
+	drop_picture(&found);
+	return holds;
+}
+
+/* What was made in a subvolume that was new then: it is durable, if @durable. */
+static bool new_subvolume_holds(const struct workload *workload, size_t number, bool durable)
+{
+	struct picture expected[] = { model_file(new_spec, new_seeds[0]),
+				      model_file(new_spec, new_seeds[1]) };
+	struct picture found;
+	char name[64];
+	bool holds;
+
+	snprintf(name, sizeof(name), "new-%zu/file2", number);
+	found = read_file(name);
+	holds = same_pictures(workload, &expected[0], &found) ||
+		(!durable && (!found.size || same_pictures(workload, &expected[1], &found)));
+	if (!holds)
+		print_message("# %s is of no state that it may have\n", name);
+	drop_picture(&expected[0]);
+	drop_picture(&expected[1]);
+	drop_picture(&found);
+	return holds;
+}
+
+/* Each snapshot has all of an exchange, or nothing. */
+static bool snapshots_hold(const struct states *states, struct promise promise)
+{
+	bool holds = true;
+	size_t i;
+
+	if (!states->workload->snapshots)
+		return true;
+	for (i = 1; i <= promise.begun; i++)
+		holds &= snapshot_holds(states, "before", i, i - 1, i - 1) &&
+			 snapshot_holds(states, "after", i, i, i) &&
+			 (around_of(i) != AROUND_NEW ||
+			  new_subvolume_holds(states->workload, i, i <= promise.durable));
+	for (i = 0; i < MOST_BESIDE; i++)
+		holds &= snapshot_holds(states, "beside", i, 0, promise.begun);
+	return holds;
+}
+
 static bool is_state(const struct states *states, size_t number,
 		     const struct picture *file1, const struct picture *file2)
 {
@@ -1265,9 +1467,9 @@ static bool is_state(const struct states *states, size_t number,
 	const struct state *state = &states->state[number];
 
 	/* A file1 that is made anew may be at any point of that; one without a name is gone. */
-	return first_difference(workload, &state->file2, file2) == UINT64_MAX &&
+	return same_pictures(workload, &state->file2, file2) &&
 	       (workload->rewrites || workload->unnamed ||
-		first_difference(workload, &state->file1, file1) == UINT64_MAX) &&
+		same_pictures(workload, &state->file1, file1)) &&
 	       are_more(workload, number);
 }
 
@@ -1335,6 +1537,8 @@ enum verdict judge(const struct states *states, struct promise promise)
 	file1 = read_file(file1_name(states->workload));
 	file2 = read_file("file2");
 	verdict = judge_pair(states, promise, &file1, &file2);
+	if (!snapshots_hold(states, promise))
+		verdict = VERDICT_TORN;
 	drop_picture(&file1);
 	drop_picture(&file2);
 	return verdict;

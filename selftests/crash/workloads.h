@@ -49,6 +49,10 @@ struct workload {
 	bool			replaced;	/* file2 is a new file before it, by a rename */
 	bool			compressed;	/* where the file system can */
 	bool			syncers;	/* others sync file2 and its directory all the time */
+	bool			btrfs_alone;	/* it is about what no other file system has */
+	bool			snapshots;	/* and subvolumes, made around it and beside it */
+	bool			in_place;	/* nodatacow; what has new contents is on the disk */
+	const char		*mount_options;	/* besides, while it runs */
 	const struct special	*special;	/* has its own files; the rest but rounds means nothing */
 	bool			tears;		/* not ours: three clones, or a file made by hand */
 };
