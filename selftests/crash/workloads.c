@@ -1028,7 +1028,7 @@ static void take_names(void)
 }
 
 /* A new inode with the same contents, in the place of file2 and behind its descriptor. */
-static void replace_file2(const struct files *files)
+static void replace_file2(const struct workload *workload, const struct files *files)
 {
 	struct picture contents = take_picture(files->file2);
 	int fd = open(path_of("replacement"), O_RDWR | O_CREAT | O_TRUNC, 0644);
@@ -1037,6 +1037,9 @@ static void replace_file2(const struct files *files)
 	assert_int_equal(pwrite(fd, contents.bytes, contents.size, 0), contents.size);
 	assert_int_equal(fsync(fd), 0);
 	assert_int_equal(rename(path_of("replacement"), path_of("file2")), 0);
+	/* Not only its blocks are in the log then, but its name. */
+	if (workload->in_place)
+		assert_int_equal(fsync(fd), 0);
 	assert_int_equal(dup2(fd, files->file2), files->file2);
 	close(fd);
 	drop_picture(&contents);
@@ -1220,7 +1223,7 @@ static void work(const struct workload *workload, const struct files *files,
 		if (workload->rewrites)
 			rewrite(workload, files->file1, rewrite_seed(i));
 		if (workload->replaced)
-			replace_file2(files);
+			replace_file2(workload, files);
 		if (workload->beside)
 			write_beside(files, i);
 		if (workload->snapshots)
