@@ -228,7 +228,9 @@ bench:
 		bench_save /mnt/xfs /mnt/btrfs -- \
 		bench_overlay /mnt/xfs -- bench_overlay /mnt/btrfs -- \
 		bench_commit /mnt/xfs -- bench_commit /mnt/btrfs -- \
-		bench_watch /mnt/xfs /mnt/btrfs
+		bench_large /mnt/btrfs -- bench_watch /mnt/xfs /mnt/btrfs
+	@selftests/guest/run --no-build --timeout 900 -- \
+		/usr/libexec/exchrange/run-tests bench_busy /mnt/btrfs
 
 lint:
 	@selftests/lint

@@ -14,10 +14,11 @@
  *	new staging	a new, sparse staging file, which is exchanged for the file with
  *			FILE1_WRITTEN and DSYNC: in one transaction
  *	XFS's own	the same with XFS's own ioctl, where the file system has it
+ *	in place	on btrfs: the pages to their places, fdatasync; a crash leaves some of them
  *
  * Each cell has medians: write requests, KiB, flushes, and the time, or instructions
- * (`selftests/guest/run --icount`).  The KiB are those until the commit is durable and those of a
- * sync after it, since XFS's own ioctl leaves most of its chain of transactions to that.
+ * (`selftests/guest/run --icount`).  The KiB are those until the commit is durable; on XFS with those
+ * of a sync after it, since XFS's own ioctl leaves most of its chain of transactions to that.
  * What follows: of slots, the KiB in those of a double write; the time above the fsync alone,
  * for a page; and how many extents of data XFS has allocated and freed in all commits, by its
  * own counters.
@@ -43,10 +44,11 @@
 #define STRIDE		8
 #define MOST		256
 
-enum { SLOTS, FSYNC_ALONE, DOUBLE_WRITE, NEW_STAGING, XFS_OWN, WAYS };
+enum { SLOTS, FSYNC_ALONE, DOUBLE_WRITE, NEW_STAGING, XFS_OWN, IN_PLACE, WAYS };
 
 static const char * const names[WAYS] = {
 	"slots", "fsync alone", "double write", "new staging", "XFS's own",
+	"in place",
 };
 
 static const unsigned int page_counts[] = { 1, 4, 16, 64, MOST };
@@ -69,6 +71,8 @@ static const char *disk(void)
 
 static bool is_there(int way)
 {
+	if (way == IN_PLACE)
+		return is_btrfs();
 	return way != XFS_OWN || has_own;
 }
 
@@ -259,6 +263,17 @@ static void close_files(const struct files *files)
 	}
 }
 
+static void write_in_place(const struct files *files, const unsigned int *pages,
+			   unsigned int count)
+{
+	unsigned int i;
+
+	for (i = 0; i < count; i++)
+		write_page(files->target, pages[i]);
+	if (fdatasync(files->target))
+		err(1, "fdatasync");
+}
+
 static void double_write(const struct files *files, const unsigned int *pages,
 			 unsigned int count)
 {
@@ -269,10 +284,7 @@ static void double_write(const struct files *files, const unsigned int *pages,
 		write_page(files->log, i);
 	if (fdatasync(files->log))
 		err(1, "fdatasync");
-	for (i = 0; i < count; i++)
-		write_page(files->target, pages[i]);
-	if (fdatasync(files->target))
-		err(1, "fdatasync");
+	write_in_place(files, pages, count);
 }
 
 static void exchange_slots(const struct files *files, const unsigned int *pages,
@@ -345,12 +357,15 @@ static void commit(const struct files *files, const unsigned int *pages, unsigne
 	case DOUBLE_WRITE:
 		double_write(files, pages, count);
 		break;
+	case IN_PLACE:
+		write_in_place(files, pages, count);
+		break;
 	default:
 		commit_by_new_staging(files, pages, count, way);
 	}
 }
 
-/* What is in the log's buffer still counts, but for the time. */
+/* What is in the log's buffer still counts, but for the time; btrfs's log has no buffer. */
 static struct cost cost_of(const struct cost *before, int fd)
 {
 	struct cost cost = cost_since(before, disk()), all;
@@ -358,7 +373,8 @@ static struct cost cost_of(const struct cost *before, int fd)
 	if (syncfs(fd))
 		err(1, "syncfs");
 	all = cost_since(before, disk());
-	cost.sectors = all.sectors;
+	if (!is_btrfs())
+		cost.sectors = all.sectors;
 	return cost;
 }
 
