@@ -414,7 +414,7 @@ static void test_overlayfs(void **state)
 	int fd;
 
 	(void)state;
-	/* The debug kernel has none. */
+	/* Not every kernel has it. */
 	if (run("modprobe overlay"))
 		skip();
 	under = strdup(path_of("overlay"));
