@@ -4,7 +4,8 @@
  * 100 MiB of its own, which it has on the way to the disk all the time, but never syncs: one after
  * the other, and as scattered pages.  By turns with a staging file that could get a name,
  * for which btrfs commits all that anybody has changed, and with one that never can, for
- * which it syncs the file.  Of the time, also where instructions are counted: who
+ * which it syncs the file; and by an fsync of what was written in place, which is not atomic, and
+ * less than which nothing durable takes.  Of the time, also where instructions are counted: who
  * commits what others have written waits for the disk.
  */
 #include <err.h>
@@ -28,7 +29,7 @@
 #define OTHERS_BYTES	(100 * MIB)
 #define SCATTERED_OVER	(1600 * MIB)
 
-enum save_way { BY_COMMIT, BY_FSYNC, WAYS };
+enum save_way { BY_COMMIT, BY_FSYNC, IN_PLACE, WAYS };
 
 struct times {
 	unsigned int	count;
@@ -92,7 +93,27 @@ static pid_t start_writer(bool scattered)
 
 /* --- the saves ------------------------------------------------------------------------- */
 
-static double save(int file, enum save_way way, unsigned int content)
+static void write_block(int fd, unsigned int content)
+{
+	uint8_t bytes[BLOCK];
+
+	memset(bytes, content, sizeof(bytes));
+	if (fd < 0 || pwrite(fd, bytes, BLOCK, 0) != BLOCK)
+		err(1, "pwrite");
+}
+
+static double save_in_place(int file, unsigned int content)
+{
+	double begin;
+
+	write_block(file, content);
+	begin = now_ms();
+	if (fsync(file))
+		err(1, "fsync");
+	return now_ms() - begin;
+}
+
+static double save_by_exchange(int file, enum save_way way, unsigned int content)
 {
 	int staging = open(mount_point, O_TMPFILE | O_RDWR | (way == BY_FSYNC ? O_EXCL : 0),
 			   0600);
@@ -101,13 +122,10 @@ static double save(int file, enum save_way way, unsigned int content)
 		.file2_fd	= file,
 		.flags		= EXCHRANGE_TO_EOF | EXCHRANGE_DSYNC,
 	};
-	uint8_t bytes[BLOCK];
 	double begin;
 	int error;
 
-	memset(bytes, content, sizeof(bytes));
-	if (staging < 0 || pwrite(staging, bytes, BLOCK, 0) != BLOCK)
-		err(1, "staging");
+	write_block(staging, content);
 	begin = now_ms();
 	error = device_exchange(&range);
 	if (error)
@@ -115,6 +133,12 @@ static double save(int file, enum save_way way, unsigned int content)
 	begin = now_ms() - begin;
 	close(staging);
 	return begin;
+}
+
+static double save(int file, enum save_way way, unsigned int content)
+{
+	return way == IN_PLACE ? save_in_place(file, content) :
+				 save_by_exchange(file, way, content);
 }
 
 /* Saves until the other process has ended. */
@@ -178,6 +202,7 @@ static void measure(bool scattered)
 	printf("beside 100 MiB %s:\n", scattered ? "of scattered pages" : "one after the other");
 	commits = print_times("could get a name", &times[BY_COMMIT]);
 	fsyncs = print_times("never can", &times[BY_FSYNC]);
+	print_times("in place, not atomic", &times[IN_PLACE]);
 	printf("  ratio of the medians %.2f\n", fsyncs / commits);
 	fflush(stdout);
 }
