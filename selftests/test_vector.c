@@ -1253,7 +1253,7 @@ static void test_several_subvolumes(void **state)
 	unsigned int i;
 
 	(void)state;
-	if (!is_btrfs()) {
+	if (!is_btrfs() || is_overlay()) {
 		skip();
 		return;
 	}
