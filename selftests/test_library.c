@@ -51,9 +51,9 @@ static void test_query_is_the_same_without_the_device(void **state)
 	assert_int_equal(exchrange_query(device, &with), 0);
 	assert_int_equal(exchrange_query(NO_DEVICE, &without), 0);
 	if (kind->alone && !is_overlay()) {
-		/* It has no other, and no vectors. */
+		/* It has no other, no vectors, and no holds. */
 		with.alternative = EXCHRANGE_BACKEND_NONE;
-		assert_int_equal(with.features, EXCHRANGE_FEATURE_VECTOR);
+		assert_int_equal(with.features, EXCHRANGE_FEATURE_VECTOR | EXCHRANGE_FEATURE_HOLD);
 		with.features = 0;
 		assert_memory_equal(&with, &without, sizeof(with));
 	} else {
