@@ -774,6 +774,9 @@ static void xfs_attributes(void)
 static void test_attributes(void **state)
 {
 	(void)state;
+	/* Which are not set through overlayfs. */
+	if (is_overlay())
+		skip();
 	if (is_btrfs())
 		btrfs_attributes();
 	else
