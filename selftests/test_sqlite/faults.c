@@ -4,11 +4,13 @@
  * connection goes on with what the database has.
  */
 #include <errno.h>
+#include <linux/magic.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -349,6 +351,58 @@ static void no_space(const struct manner *manner)
 	}
 }
 
+#define FULL	"/mnt/scratch"
+
+static void mount_small(void)
+{
+	struct statfs fs;
+
+	assert_int_equal(statfs(mount_point, &fs), 0);
+	assert_int_equal(run("umount -q " FULL "; mkdir -p " FULL " && %s $SCRATCH_DEV1 && mount $SCRATCH_DEV1 " FULL,
+			     fs.f_type == BTRFS_SUPER_MAGIC ? "mkfs.btrfs -q -f -b 300M" :
+			     "mkfs.xfs -q -f -i exchange=0 -d size=300m"), 0);
+	assert_int_equal(chdir(FULL), 0);
+}
+
+/* Of a file system that really is full: nothing has changed, and then it can be tried again. */
+static void full_file_system(void **state)
+{
+	static const char *const larger =
+		"BEGIN; UPDATE t SET b = zeroblob(20000 + a), c = c + 1; COMMIT";
+	unsigned int i;
+	uint64_t want;
+	sqlite3 *db;
+
+	(void)state;
+	begin_by(&by_exchange);
+	if (!getenv("SCRATCH_DEV1"))
+		skip();
+	mount_small();
+	make_pair();
+	db = open_by(&by_exchange, "x.db");
+	for (i = 0; i < COUNT(modes); i++) {
+		/* Who keeps its locks has to be closed where a rollback finds no space either. */
+		if (strstr(modes[i], "y.") || strstr(modes[i], "locking_mode"))
+			continue;
+		execute(db, "%s", modes[i]);
+		execute(db, SPILL "UPDATE t SET b = NULL; VACUUM");
+		want = digest(db);
+		assert_int_not_equal(run("sync; dd if=/dev/zero of=fill bs=1M conv=fsync 2>&1"), 0);
+		(void)run("dd if=/dev/zero of=rest bs=4k conv=fsync 2>&1");
+		assert_int_equal(try(db, "%s", larger) & 0xff, SQLITE_FULL);
+		if (!sqlite3_get_autocommit(db))
+			(void)try(db, "ROLLBACK");
+		assert_true(digest(db) == want);
+		assert_int_equal(run("rm fill rest; sync"), 0);
+		execute(db, "%s", larger);
+		assert_true(digest(db) != want);
+	}
+	close_database(db);
+	assert_whole("x.db");
+	assert_int_equal(chdir(mount_point), 0);
+	assert_int_equal(run("umount " FULL), 0);
+}
+
 /* Of three databases the last one finds no space, when the others are complete. */
 static void third_has_no_space(const struct manner *manner, const char *pragmas)
 {
@@ -463,4 +517,5 @@ void add_faults(void)
 	};
 
 	add_both("faults", tests, COUNT(tests));
+	add_by(&by_exchange, "faults", "full file system", full_file_system, NULL);
 }
