@@ -183,7 +183,7 @@ $(BUILD)/selftests/test_%: $(BUILD)/selftests/test_%.o $(common_objects) $(STATI
 
 $(BUILD)/selftests/bench/%: $(BUILD)/selftests/bench/%.o $(common_objects) $(STATIC)
 	$(say) LD $@
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka -lpthread
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka -lpthread $(if $(filter %/bench_database,$@),$(sqlite_library))
 
 $(examples) $(demo_reader): %: %.o $(STATIC)
 	$(say) LD $@
@@ -209,7 +209,7 @@ install-selftests: selftests
 		$(DESTDIR)/usr/libexec/exchrange
 	$(Q)cp -r tools/vim $(DESTDIR)/usr/libexec/exchrange
 
-.PHONY: demo check check-kernels check-crash check-debug check-stress bench lint deps
+.PHONY: demo check check-kernels check-crash check-debug check-stress bench bench-database lint deps
 demo:
 	@[ ! -t 1 ] || color=--color; \
 		selftests/guest/run --timeout 600 -- /usr/libexec/exchrange/demo $$color
@@ -229,6 +229,10 @@ bench:
 		bench_overlay /mnt/xfs -- bench_overlay /mnt/btrfs -- \
 		bench_commit /mnt/xfs -- bench_commit /mnt/btrfs -- \
 		bench_watch /mnt/xfs /mnt/btrfs
+
+# Into Documentation/benchmarks.
+bench-database:
+	@selftests/bench/database_figures
 
 lint:
 	@selftests/lint
@@ -397,6 +401,7 @@ help:
 	@echo "make check-debug  every test and more on a kernel with KASAN, lockdep, kmemleak: hours"
 	@echo "make check-stress random operations and calls, and the long tables: hours"
 	@echo "make bench        measure, in a guest"
+	@echo "make bench-database  measure SQLite, write Documentation/benchmarks (takes gnuplot)"
 	@echo "make lint         checkpatch, sparse, cppcheck, shellcheck, the man pages"
 	@echo "make pictures     draw the pictures of the documents again"
 	@echo "make deps         install what demo, check and bench need (as root; else say what)"
