@@ -193,17 +193,24 @@ int exchange_check_backend(struct file *file)
 }
 
 /*
- * A descriptor for a new watch of @file, whose reference the caller holds; or what
- * query() answers, -EBADF where it is not open for reading, or -EOPNOTSUPP.  May sleep.
+ * Whether @file may have what takes no more than to read it: what exchange_check_regular() says,
+ * -EBADF where it is not open for reading, what query() answers, or -EOPNOTSUPP.  May sleep.
  */
-int exchange_watch(struct file *file)
+int exchange_check_readable(struct file *file)
 {
 	int error;
 
 	error = exchange_check_regular(file_inode(file));
 	if (error)
 		return error;
-	if (!(file->f_mode & FMODE_READ))
-		return -EBADF;
-	return exchange_check_backend(file) ?: exchange_watch_open(file);
+	return file->f_mode & FMODE_READ ? exchange_check_backend(file) : -EBADF;
+}
+
+/*
+ * A descriptor for a new watch of @file, whose reference the caller holds; or what
+ * exchange_check_readable() says.  May sleep.
+ */
+int exchange_watch(struct file *file)
+{
+	return exchange_check_readable(file) ?: exchange_watch_open(file);
 }

@@ -20,6 +20,7 @@ void exchange_stop(void);
 int exchange_submit(struct exchange_vector *vector);
 int exchange_query(struct file *file, struct exchrange_query *query);
 int exchange_check_backend(struct file *file);
+int exchange_check_readable(struct file *file);
 const struct exchange_backend *exchange_find_backend(const struct file *file);
 struct inode *exchange_data_inode(const struct file *file);
 int exchange_watch(struct file *file);

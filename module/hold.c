@@ -210,18 +210,6 @@ out_free:
 	return ERR_PTR(error);
 }
 
-static int check(struct file *file)
-{
-	int error;
-
-	error = exchange_check_regular(file_inode(file));
-	if (error)
-		return error;
-	if (!(file->f_mode & FMODE_READ))
-		return -EBADF;
-	return exchange_check_backend(file) ?: exchange_check_overwrite(file);
-}
-
 /*
  * A descriptor of a new hold of @file, whose reference the caller has.  Takes no lock of its own,
  * may sleep.  The errors are in the header of the device; after one there is no hold.
@@ -231,7 +219,7 @@ int exchange_hold(struct file *file)
 	struct hold *hold;
 	int ret;
 
-	ret = check(file);
+	ret = exchange_check_readable(file) ?: exchange_check_overwrite(file);
 	if (ret)
 		return ret;
 	hold = make_hold(file);

@@ -654,33 +654,7 @@ static void test_called_wrong(void **state)
 
 /* ------------------------------------------------------------------------------------------- */
 
-struct row {
-	const char		*name;
-	CMUnitTestFunction	test;
-	const void		*state;
-};
-
-static void test_row(void **state)
-{
-	struct row *row = *state;
-
-	row->test((void **)&row->state);
-}
-
-static struct row rows[COUNT(attempts) + COUNT(rights) + COUNT(scripts)];
-
-static struct row *add_rows(struct row *to, const void *from, size_t size, size_t count,
-			    CMUnitTestFunction test)
-{
-	const char *at = from;
-
-	for (; count; count--, at += size)
-		*to++ = (struct row) { *(const char * const *)at, test, at };
-	return to;
-}
-
-#define ADD_ROWS(to, table, test) \
-	add_rows(to, table, sizeof((table)[0]), COUNT(table), test)
+static struct any_row rows[COUNT(attempts) + COUNT(rights) + COUNT(scripts)];
 
 int main(int argc, char **argv)
 {
@@ -706,11 +680,11 @@ int main(int argc, char **argv)
 		.rows		= rows,
 		.row_size	= sizeof(rows[0]),
 		.row_count	= COUNT(rows),
-		.test		= test_row,
+		.test		= test_any_row,
 		.others		= others,
 		.other_count	= COUNT(others),
 	};
-	struct row *end = rows;
+	struct any_row *end = rows;
 
 	end = ADD_ROWS(end, attempts, test_attempt);
 	end = ADD_ROWS(end, rights, test_right);

@@ -64,8 +64,8 @@ static void test_fallback_without_proc(void **state)
 	"mount $d /run/only/data || exit\n"				\
 	"echo \\$\\$ >$t/pid; exec sleep 100\n"				\
 	"END\n"								\
-	"unshare -m sh $t/in & u=$!; while [ ! -s $t/pid ]; do sleep 0.1; done;"	\
-	" p=/proc/$(cat $t/pid)/root/run/only/data/names; "
+	"unshare -m sh $t/in & u=$!; " UNTIL("test -s $t/pid")	\
+	"p=/proc/$(cat $t/pid)/root/run/only/data/names; "
 
 static void test_in_another_mount_namespace(void **state)
 {
@@ -87,8 +87,8 @@ static void test_fallback_in_another_mount_namespace(void **state)
 	      "mount --make-rprivate / && mount -t tmpfs t /run/app && echo inside >/run/app/site.conf\n"
 	      "echo \\$\\$ >$t/pid; exec sleep 100\n"
 	      "END\n"
-	      "unshare -m sh $t/in & u=$!; while [ ! -s $t/pid ]; do sleep 0.1; done;"
-	      " p=/proc/$(cat $t/pid)/root/run/app/site.conf; echo inside | cmp - $p"
+	      "unshare -m sh $t/in & u=$!; " UNTIL("test -s $t/pid")
+	      "p=/proc/$(cat $t/pid)/root/run/app/site.conf; echo inside | cmp - $p"
 	      " && echo new | exchrange write --fallback=rename $p"
 	      " && echo new | cmp - $p && echo outside | cmp - /run/app/site.conf"
 	      " && test $(ls -A ${p%/*} | wc -l) = 1 && test $(ls -A /run/app | wc -l) = 1; s=$?;"

@@ -776,35 +776,7 @@ static void test_nothing_is_left(void **state)
 	leave_scratch();
 }
 
-/* The rows of all tables, in one. */
-struct row {
-	const char		*name;
-	CMUnitTestFunction	test;
-	void			*state;
-};
-
-static void test_row(void **state)
-{
-	struct row *row = *state;
-
-	row->test(&row->state);
-}
-
-static struct row rows[COUNT(places) + COUNT(attributes) + COUNT(quotas) + COUNT(mountings)];
-
-/* All tables' rows begin with their name. */
-static struct row *add_rows(struct row *to, const void *from, size_t size, size_t count,
-			    CMUnitTestFunction test)
-{
-	const char *at = from;
-
-	for (; count; count--, at += size)
-		*to++ = (struct row) { *(const char * const *)at, test, (void *)at };
-	return to;
-}
-
-#define ADD_ROWS(to, table, test) \
-	add_rows(to, table, sizeof((table)[0]), COUNT(table), test)
+static struct any_row rows[COUNT(places) + COUNT(attributes) + COUNT(quotas) + COUNT(mountings)];
 
 int main(int argc, char **argv)
 {
@@ -831,11 +803,11 @@ int main(int argc, char **argv)
 		.rows		= rows,
 		.row_size	= sizeof(rows[0]),
 		.row_count	= COUNT(rows),
-		.test		= test_row,
+		.test		= test_any_row,
 		.others		= others,
 		.other_count	= COUNT(others),
 	};
-	struct row *end = rows;
+	struct any_row *end = rows;
 
 	end = ADD_ROWS(end, places, test_place);
 	end = ADD_ROWS(end, attributes, test_attribute);

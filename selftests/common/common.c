@@ -180,6 +180,23 @@ void start(int argc, char **argv)
 		cmocka_set_test_filter(getenv("TEST_FILTER"));
 }
 
+void test_any_row(void **state)
+{
+	struct any_row *row = *state;
+
+	row->test((void **)&row->state);
+}
+
+struct any_row *add_any_rows(struct any_row *to, const void *from, size_t size, size_t count,
+			     CMUnitTestFunction test)
+{
+	const char *at = from;
+
+	for (; count; count--, at += size)
+		*to++ = (struct any_row) { *(const char * const *)at, test, at };
+	return to;
+}
+
 int run_table(const struct table *table)
 {
 	size_t count = table->row_count + table->other_count, i;

@@ -104,6 +104,22 @@ struct table {
 
 int run_table(const struct table *table);
 
+/* A row of any table, for a table of several: each table's rows begin with their name. */
+struct any_row {
+	const char		*name;
+	CMUnitTestFunction	test;
+	const void		*state;
+};
+
+void test_any_row(void **state);
+
+/* Returns where the next rows go. */
+struct any_row *add_any_rows(struct any_row *to, const void *from, size_t size, size_t count,
+			     CMUnitTestFunction test);
+
+#define ADD_ROWS(to, table, test) \
+	add_any_rows(to, table, sizeof((table)[0]), COUNT(table), test)
+
 /*
  * The same of an array of tests alone.  It prints KTAP, and returns what main() is to: 0, 1
  * where one failed, 4 where all were skipped.

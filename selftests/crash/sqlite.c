@@ -14,6 +14,7 @@
 
 #include "disks.h"
 #include "special.h"
+#include "sql.h"
 
 #define EXTENSION	"/usr/local/lib/sqlite3/exchrange_vfs"
 #define ROWS		120u
@@ -72,29 +73,7 @@ static unsigned int text_of(unsigned int number, unsigned int row, char *text)
 	return length;
 }
 
-/* --- SQL ------------------------------------------------------------------------------------ */
-
-static void execute(sqlite3 *db, const char *sql)
-{
-	if (sqlite3_exec(db, sql, NULL, NULL, NULL))
-		fail_msg("%s: %s (%d)", sql, sqlite3_errmsg(db), sqlite3_extended_errcode(db));
-}
-
-/* The first column of the first row, "" for none; an error is the text. */
-static const char *answer_to(sqlite3 *db, const char *sql)
-{
-	static char answer[200];
-	sqlite3_stmt *statement;
-
-	if (sqlite3_prepare_v2(db, sql, -1, &statement, NULL))
-		return sqlite3_errmsg(db);
-	if (sqlite3_step(statement) == SQLITE_ROW)
-		snprintf(answer, sizeof(answer), "%s", sqlite3_column_text(statement, 0));
-	else
-		snprintf(answer, sizeof(answer), "%s", sqlite3_errmsg(db));
-	sqlite3_finalize(statement);
-	return answer;
-}
+/* --- connections ---------------------------------------------------------------------------- */
 
 static sqlite3 *open_by(const char *name, const char *vfs)
 {

@@ -10,31 +10,13 @@
 #include <unistd.h>
 
 #include "common.h"
+#include "sql.h"
 
 #define EXTENSION	"/usr/local/lib/sqlite3/exchrange_vfs"
 #define NAME		"sqlite.db"
 
 /* Bytes of a row's text, as SQL: longer and shorter from one transaction to the next. */
 #define LENGTH		"(%u * 171 + a * 37) %% 900"
-
-static void execute(sqlite3 *db, const char *sql)
-{
-	if (sqlite3_exec(db, sql, NULL, NULL, NULL))
-		fail_msg("%s: %s (%d)", sql, sqlite3_errmsg(db), sqlite3_extended_errcode(db));
-}
-
-static const char *answer_to(sqlite3 *db, const char *sql)
-{
-	static char answer[200];
-	sqlite3_stmt *statement;
-
-	if (sqlite3_prepare_v2(db, sql, -1, &statement, NULL))
-		return sqlite3_errmsg(db);
-	snprintf(answer, sizeof(answer), "%s", sqlite3_step(statement) == SQLITE_ROW ?
-		 (const char *)sqlite3_column_text(statement, 0) : sqlite3_errmsg(db));
-	sqlite3_finalize(statement);
-	return answer;
-}
 
 static sqlite3 *open_by(const char *vfs)
 {
