@@ -645,26 +645,36 @@ static void assert_as_the_model(const int fds[2], const struct picture model[2])
 	}
 }
 
+/* A folio that a pipe has a page of cannot be split. */
+static void keep_in_pipe(int pipe, int fd, loff_t offset)
+{
+	assert_int_equal(splice(fd, &offset, pipe, NULL, 1, 0), 1);
+}
+
 /* @clean: all but the blocks beside the ranges. */
 static void exchange_within_folios(const struct exchrange_range *range, bool clean)
 {
-	int fds[2] = { range->file1_fd, range->file2_fd }, i;
+	const uint64_t offsets[2] = { range->file1_offset, range->file2_offset };
+	int fds[2] = { range->file1_fd, range->file2_fd }, pipes[2], i;
 	struct picture model[2];
 
+	assert_int_equal(pipe(pipes), 0);
 	if (clean)
 		assert_int_equal(syncfs(fds[0]), 0);
 	for (i = 0; i < 2; i++) {
-		dirty_beside(fds[i], i ? range->file2_offset : range->file1_offset,
-			     range->length);
+		dirty_beside(fds[i], offsets[i], range->length);
 		model[i] = take_picture(fds[i]);
 		/* The picture has written them back. */
-		dirty_beside(fds[i], i ? range->file2_offset : range->file1_offset,
-			     range->length);
+		dirty_beside(fds[i], offsets[i], range->length);
+		keep_in_pipe(pipes[1], fds[i], offsets[i]);
+		keep_in_pipe(pipes[1], fds[i], offsets[i] + range->length - 1);
 	}
 	model_exchange(&model[0], &model[1], range->file1_offset, range->file2_offset,
 		       range->length, 0);
 	assert_int_equal(device_exchange(range), 0);
 	assert_as_the_model(fds, model);
+	close(pipes[0]);
+	close(pipes[1]);
 	/* And from the disk. */
 	assert_int_equal(syncfs(fds[0]), 0);
 	assert_int_equal(run("echo 1 >/proc/sys/vm/drop_caches"), 0);

@@ -673,7 +673,8 @@ static void test_row(void **state)
 	/* What a row that fails has left would be in the way of the next. */
 	broken = true;
 	open_probe();
-	if (row->options & SUBVOLUMES)
+	/* It may be there, of another row. */
+	if (row->options & SUBVOLUMES && access(path_of("subvolume"), F_OK))
 		assert_int_equal(run("btrfs -q subvolume create %s",
 				     path_of("subvolume")), 0);
 	find_new(row, &pair);
