@@ -97,8 +97,9 @@ function unquoted(text)
 	return text
 }
 
-(what == "kernel" || what == "module") && /^\[/ {
-	id = substr($1, 2) + 0
+# Of a type's own line, which $0 is.
+function take_type(id)
+{
 	kind[id] = $2
 	name[id] = unquoted($3)
 	if (name[id] == "(anon)")
@@ -106,25 +107,55 @@ function unquoted(text)
 	target[id] = $2 == "FUNC_PROTO" ? value("ret_type_id") : value("type_id")
 	size[id] = value("size")
 	member_count[id] = 0
-	if (what == "kernel" && $2 ~ /^(STRUCT|UNION|ENUM|ENUM64|TYPEDEF)$/)
-		public[name[id]] = 1
-	if (what == "module" && $2 ~ /^(STRUCT|UNION|ENUM|ENUM64|TYPEDEF)$/ && name[id] != "") {
-		private[name[id]] = id
-		copies[name[id]] = copies[name[id]] " " id
-	}
-	if (what == "module" && $2 == "FUNC")
-		prototype[name[id]] = target[id]
-	next
 }
 
-(what == "kernel" || what == "module") && /^\t'/ {
+function take_member(id,	member)
+{
 	member = ++member_count[id]
 	member_name[id, member] = unquoted($1)
 	if ($2 ~ /^type_id=/)
 		member_type[id, member] = substr($2, 9)
 	if ($0 ~ /bits_offset=/ && $0 !~ /bitfield_size=/)
 		member_offset[id, member] = value("bits_offset") / 8
+}
+
+# The kernel has a quarter of a million lines, of which a few are needed: see load().
+what == "kernel" {
+	kernel[++kernel_lines] = $0
+	if (/^\[/) {
+		first_line[++kernel_types] = kernel_lines
+		if (/^\[[0-9]+\] (STRUCT|UNION|ENUM|ENUM64|TYPEDEF) /)
+			public[unquoted($3)] = 1
+	}
 	next
+}
+
+what == "module" && /^\[/ {
+	id = substr($1, 2) + 0
+	take_type(id)
+	if ($2 ~ /^(STRUCT|UNION|ENUM|ENUM64|TYPEDEF)$/ && name[id] != "") {
+		private[name[id]] = id
+		copies[name[id]] = copies[name[id]] " " id
+	}
+	if ($2 == "FUNC")
+		prototype[name[id]] = target[id]
+	next
+}
+
+what == "module" && /^\t'/ {
+	take_member(id)
+	next
+}
+
+# A type of the kernel's, before it is asked for; $0 is gone then.
+function load(id,	line)
+{
+	if ((id in kind) || !(id in first_line))
+		return
+	$0 = kernel[line = first_line[id]]
+	take_type(id)
+	while (($0 = kernel[++line]) ~ /^\t'/)
+		take_member(id)
 }
 
 # --- the C dump: definitions in the order of their need -----------------------------
@@ -232,6 +263,8 @@ function spelled(id)
 {
 	if (id == 0)
 		return "void"
+	load(id)
+	load(target[id])
 	if (kind[id] == "PTR")
 		return spelled(target[id]) " *"
 	if (kind[id] == "CONST")
@@ -254,6 +287,7 @@ function prototype_of(function_name,	id, i, text)
 	if (!(function_name in prototype))
 		fail("the module has no function " function_name)
 	id = prototype[function_name]
+	load(id)
 	for (i = 1; i <= member_count[id]; i++)
 		text = text (i > 1 ? ", " : "") spelled(member_type[id, i])
 	text = spelled(target[id]) " (" (member_count[id] ? text : "void") ")"
@@ -263,6 +297,7 @@ function prototype_of(function_name,	id, i, text)
 
 function has_member(id, wanted_name,	i)
 {
+	load(id)
 	for (i = 1; i <= member_count[id]; i++) {
 		if (member_name[id, i] == wanted_name)
 			return 1
