@@ -69,11 +69,16 @@ kbuild = $(MAKE) -C $(KDIR) M=$(CURDIR) EXCHRANGE_VERSION=$(VERSION) \
 	$(if $(filter 1,$(V)),,-s) --no-print-directory \
 	$(if $(WERROR),KCFLAGS=-Werror)
 
+# TRIAL: where scripts/dkms_check has just built it for DKMS, which may ask for another compiler.
+trial := $(if $(filter command,$(origin CC) $(origin LD) $(origin LLVM)),,$(and $(TRIAL),$(wildcard $(TRIAL)/exchrange.ko)))
+
 .PHONY: modules
 modules:
 ifneq ($(missing_headers),)
 	@echo "There are no headers for kernel $(KERNEL_RELEASE): apt-get install $(missing_headers)" >&2
 	@false
+else ifneq ($(trial),)
+	@cat $(TRIAL)/log && mv $(trial) . && rm -rf $(TRIAL)
 else
 	$(say) TYPES "xfs btrfs overlay"
 	$(Q)for module in xfs btrfs overlay; do \
