@@ -542,6 +542,29 @@ static void falls_back(void **state)
 	assert_int_equal(run("rm -r /dev/shm/sqlite"), 0);
 }
 
+/* SQLite that is shut down and begins anew makes its own VFS the default again. */
+static void default_after_shutdown(void **state)
+{
+	int status, i;
+	pid_t pid;
+
+	(void)state;
+	pid = start_child();
+	if (pid == 0) {
+		for (i = 0; i < 2; i++) {
+			load_vfs("sqlite3_exchrangevfsdefault_init");
+			assert_string_equal(sqlite3_vfs_find(NULL)->zName, "exchrange-default");
+			/* By name alone it is no default. */
+			sqlite3_shutdown();
+			load_vfs(NULL);
+			assert_string_equal(sqlite3_vfs_find(NULL)->zName, "unix");
+		}
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 static unsigned int notices;
 
 static void count_notices(void *context, int code, const char *text)
@@ -597,6 +620,7 @@ void add_connections(void)
 	};
 
 	add_test("what is said", "says so once", says_so_once, NULL);
+	add_test("connections", "default after a shutdown", default_after_shutdown, NULL);
 	add_both("connections", tests, COUNT(tests));
 	add_test("connections", "no journal on the disk", no_journal_on_the_disk, NULL);
 	add_test("connections", "falls back", falls_back, NULL);
