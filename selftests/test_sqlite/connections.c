@@ -317,6 +317,44 @@ static void attached_to_other_vfs(const struct manner *manner)
 	}
 }
 
+/*
+ * A file that is opened by a VFS which is put on this one, and does not hand on all that SQLite
+ * says: with a journal that it does not name, or without the calls that end a transaction.
+ */
+static void under_another_vfs(const struct manner *manner)
+{
+	const char *journal[] = { "exchrange", "journal" };
+	sqlite3_vfs *vfs = sqlite3_vfs_find("exchrange");
+	sqlite3_file *file = calloc(1, vfs->szOsFile);
+	char full[300], beside[320], page[BLOCK];
+	unsigned int i;
+
+	assert_non_null(file);
+	for (i = 0; i < 2; i++) {
+		const char *name;
+		int flags;
+
+		snprintf(full, sizeof(full), "%s/sqlite/piece%u", mount_point, i);
+		snprintf(beside, sizeof(beside), "%s-journal", full);
+		name = sqlite3_create_filename(full, i ? beside : "", "", !manner->exchanges,
+					       journal);
+		assert_int_equal(vfs->xOpen(vfs, name, file, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
+					    SQLITE_OPEN_MAIN_DB, &flags), SQLITE_OK);
+		memset(page, 'a' + i, sizeof(page));
+		assert_int_equal(file->pMethods->xLock(file, SQLITE_LOCK_SHARED), SQLITE_OK);
+		assert_int_equal(file->pMethods->xLock(file, SQLITE_LOCK_RESERVED), SQLITE_OK);
+		assert_int_equal(file->pMethods->xLock(file, SQLITE_LOCK_EXCLUSIVE), SQLITE_OK);
+		assert_int_equal(file->pMethods->xWrite(file, page, sizeof(page), 0), SQLITE_OK);
+		assert_int_equal(file->pMethods->xSync(file, SQLITE_SYNC_NORMAL), SQLITE_OK);
+		assert_int_equal(file->pMethods->xUnlock(file, SQLITE_LOCK_NONE), SQLITE_OK);
+		assert_int_equal(file->pMethods->xClose(file), SQLITE_OK);
+		assert_int_equal(run("test $(tr -d %c <%s | wc -c) = 0 && test $(stat -c %%s %s) = 4096",
+				     'a' + i, full, full), 0);
+		sqlite3_free_filename((void *)name);
+	}
+	free(file);
+}
+
 /* --- what is on the disk already --------------------------------------------------------------- */
 
 /* A hot journal of one who was killed in the middle of its transaction, pages in place. */
@@ -610,6 +648,7 @@ void add_connections(void)
 		{ "locks stay", locks_stay },
 		{ "attached databases", attached_databases },
 		{ "attached to other vfs", attached_to_other_vfs },
+		{ "under another vfs", under_another_vfs },
 		{ "hot journal", hot_journal },
 		{ "hot journal meanwhile", hot_journal_meanwhile },
 		{ "wal", wal },
