@@ -355,6 +355,29 @@ static void under_another_vfs(const struct manner *manner)
 	free(file);
 }
 
+/* A VFS on top may make a database longer by a truncate, where SQLite itself only hints at it. */
+static void longer_by_a_truncate(const struct manner *manner)
+{
+	sqlite3 *db = open_by(manner, "x.db");
+	sqlite3_file *file;
+	char same[100];
+
+	fill(db, 10);
+	snprintf(same, sizeof(same), "test $(stat -c %%s x.db) = %lld",
+		 number_of(db, "PRAGMA page_count") * number_of(db, "PRAGMA page_size"));
+	execute(db, "BEGIN IMMEDIATE");
+	assert_int_equal(sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &file),
+			 SQLITE_OK);
+	assert_int_equal(file->pMethods->xTruncate(file, 1000000), SQLITE_OK);
+	assert_int_equal(run("%s", same), 0);
+	execute(db, "ROLLBACK");
+	assert_int_equal(run("%s", same), 0);
+	execute(db, "UPDATE t SET c = 1");
+	assert_int_equal(run("%s", same), 0);
+	close_database(db);
+	assert_whole("x.db");
+}
+
 /* --- what is on the disk already --------------------------------------------------------------- */
 
 /* A hot journal of one who was killed in the middle of its transaction, pages in place. */
@@ -649,6 +672,7 @@ void add_connections(void)
 		{ "attached databases", attached_databases },
 		{ "attached to other vfs", attached_to_other_vfs },
 		{ "under another vfs", under_another_vfs },
+		{ "longer by a truncate", longer_by_a_truncate },
 		{ "hot journal", hot_journal },
 		{ "hot journal meanwhile", hot_journal_meanwhile },
 		{ "wal", wal },
