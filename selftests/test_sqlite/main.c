@@ -17,6 +17,7 @@ static const struct {
 	{ "connections", add_connections },
 	{ "copies", add_copies },
 	{ "pages", add_pages },
+	{ "killed", add_killed },
 	{ "faults", add_faults },
 	{ "transactions", add_transactions },
 };
