@@ -24,8 +24,8 @@
 #include <unistd.h>
 
 #include "common.h"
+#include "devices.h"
 
-#define NAME	"exchrange-failing"
 #define REQUEST	"/sys/kernel/debug/fail_make_request"
 #define ROUNDS	4
 #define FILES	4u		/* two pairs; the second one changes in vectors alone */
@@ -42,8 +42,8 @@ static const struct row {
 	bool		drops;		/* says nothing of what it loses */
 	bool		reads;		/* fails only what is not in the cache */
 } rows[] = {
-	{ "all I/O fails", "0 $SECTORS error" },
-	{ "writes fail", "0 $SECTORS flakey $DISK 0 0 1000 1 error_writes" },
+	{ "all I/O fails", ALL_FAILS_TABLE },
+	{ "writes fail", WRITES_FAIL_TABLE },
 	{ "writes are dropped", "0 $SECTORS flakey $DISK 0 0 1000 1 drop_writes",
 	  .drops = true },
 	{ "reads fail", "0 $SECTORS flakey $DISK 0 0 1000 1 error_reads",
@@ -82,7 +82,6 @@ struct tally {
 
 static struct progress *progress;
 static unsigned int seed;
-static const char *disk;
 
 /* Of a round, so that the child and the model make the same moves. */
 static unsigned int random_of(unsigned int round, unsigned int i)
@@ -275,22 +274,6 @@ static void exchange_until_error(unsigned int round)
 	_exit(are_settled(watchers) ? 0 : 2);
 }
 
-static void set_table(const char *table)
-{
-	assert_int_equal(run("DISK=%s; SECTORS=$(blockdev --getsz $DISK)"
-			     " && dmsetup load " NAME " --table \"%s\""
-			     " && dmsetup suspend --nolockfs " NAME
-			     " && dmsetup resume " NAME, disk, table), 0);
-}
-
-/* Linux 6.1's dm-flakey has no error_reads. */
-static bool takes_table(const char *table)
-{
-	return run("DISK=%s; SECTORS=$(blockdev --getsz $DISK)"
-		   " && dmsetup load " NAME " --table \"%s\" && dmsetup clear " NAME,
-		   disk, table) == 0;
-}
-
 /* Half of what is sent to the device comes back with an error. */
 static void fail_requests(bool fail)
 {
@@ -311,7 +294,7 @@ static void begin_failing(const struct row *row)
 static void end_failing(const struct row *row)
 {
 	if (row->table)
-		set_table("0 $SECTORS linear $DISK 0");
+		set_table(GOOD_TABLE);
 	else
 		fail_requests(false);
 }
@@ -566,28 +549,23 @@ static void test_row(void **state)
 
 static int set_up(void **state)
 {
-	const char *wanted = getenv("EXCHRANGE_SEED");
+	const char *wanted = getenv("EXCHRANGE_SEED"), *disk = getenv("SCRATCH_DEV1");
 
 	(void)state;
 	seed = wanted ? strtoul(wanted, NULL, 10) : (unsigned int)time(NULL);
-	disk = getenv("SCRATCH_DEV1");
 	assert_non_null(disk);
 	progress = mmap(NULL, sizeof(*progress), PROT_READ | PROT_WRITE,
 			MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	assert_ptr_not_equal(progress, MAP_FAILED);
 	assert_int_equal(run("mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug"), 0);
-	assert_int_equal(run("modprobe dm_mod && modprobe dm_flakey && dmsetup create " NAME
-			     " --table \"0 $(blockdev --getsz %s) linear %s 0\""
-			     /* Where there is no udev to make its node. */
-			     " && dmsetup mknodes " NAME,
-			     disk, disk), 0);
-	return setenv("SCRATCH_DEV1", "/dev/mapper/" NAME, 1);
+	make_failing_disk(disk);
+	return setenv("SCRATCH_DEV1", FAILING_DISK, 1);
 }
 
 static int tear_down(void **state)
 {
 	(void)state;
-	return run("dmsetup remove " NAME);
+	return drop_failing_disk();
 }
 
 int main(int argc, char **argv)

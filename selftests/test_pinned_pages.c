@@ -14,124 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "common.h"
+#include "devices.h"
 
-#define SLOW		"/dev/mapper/exchrange-slow"
-#define SLOW_BLOCKS	1000u
-#define DELAY_MS	15
 #define FILE_SIZE	(256 * 1024u)	/* XFS has a folio of that size for it */
-
-static int slow;	/* the device, O_DIRECT */
-
-/* --- the device ------------------------------------------------------------------- */
-
-/* What block @number of the device is full of. */
-static char slow_byte(unsigned int number)
-{
-	return 1 + number % 250;
-}
-
-static void fill_slow(void)
-{
-	char *block = NULL;
-	unsigned int i;
-
-	assert_int_equal(posix_memalign((void **)&block, BLOCK, SLOW_BLOCKS * BLOCK), 0);
-	for (i = 0; i < SLOW_BLOCKS; i++)
-		memset(block + i * BLOCK, slow_byte(i), BLOCK);
-	assert_int_equal(pwrite(slow, block, SLOW_BLOCKS * BLOCK, 0), SLOW_BLOCKS * BLOCK);
-	free(block);
-}
-
-static int make_slow(void **state)
-{
-	(void)state;
-	assert_int_equal(run("modprobe dm_delay && dmsetup create exchrange-slow --table "
-			     "\"0 $(blockdev --getsz $SCRATCH_DEV2) delay $SCRATCH_DEV2 0 %d\"",
-			     DELAY_MS), 0);
-	slow = open_path(SLOW, O_RDWR | O_DIRECT);
-	fill_slow();
-	return 0;
-}
-
-static int drop_slow(void **state)
-{
-	(void)state;
-	close(slow);
-	return run("udevadm settle; dmsetup remove --retry exchrange-slow");
-}
-
-static void stop_slow(void)
-{
-	assert_int_equal(run("dmsetup suspend --noflush --nolockfs exchrange-slow"), 0);
-}
-
-static void let_slow_go_on(void)
-{
-	assert_int_equal(run("dmsetup resume exchrange-slow"), 0);
-}
-
-/* --- one transfer that hangs -------------------------------------------------------- */
-
-struct transfer {
-	void		*memory;
-	bool		to_device;
-	unsigned int	block;		/* of the device */
-	pthread_t	thread;
-	atomic_int	tid;
-	ssize_t		result;
-};
-
-static void *do_transfer(void *argument)
-{
-	struct transfer *transfer = argument;
-	off_t offset = (off_t)transfer->block * BLOCK;
-
-	atomic_store(&transfer->tid, syscall(SYS_gettid));
-	transfer->result = transfer->to_device ?
-			   pwrite(slow, transfer->memory, BLOCK, offset) :
-			   pread(slow, transfer->memory, BLOCK, offset);
-	return NULL;
-}
-
-/* 'D' is a thread that waits for a device. */
-static char thread_state(int tid)
-{
-	char path[64], state = 0;
-	FILE *stat;
-
-	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
-	stat = fopen(path, "r");
-	assert_non_null(stat);
-	assert_int_equal(fscanf(stat, "%*d (%*[^)]) %c", &state), 1);
-	fclose(stat);
-	return state;
-}
-
-/* Returns when it hangs, with its page pinned. */
-static void begin_transfer(struct transfer *transfer)
-{
-	int waiting = 0;
-
-	assert_int_equal(pthread_create(&transfer->thread, NULL, do_transfer, transfer), 0);
-	while (waiting < 5) {
-		int tid = atomic_load(&transfer->tid);
-
-		usleep(20000);
-		waiting = tid && thread_state(tid) == 'D' ? waiting + 1 : 0;
-	}
-}
-
-static void end_transfer(struct transfer *transfer)
-{
-	let_slow_go_on();
-	assert_int_equal(pthread_join(transfer->thread, NULL), 0);
-	assert_int_equal(transfer->result, BLOCK);
-}
 
 /* --- the files ---------------------------------------------------------------------- */
 
@@ -189,7 +78,7 @@ static void test_read_beside_the_range(void **state)
 	int error;
 
 	(void)state;
-	stop_slow();
+	stop_slow_device();
 	begin_transfer(&reading);
 	error = device_exchange(&range);
 	assert_all(fd1, 0, RANGE, 'a');
@@ -217,7 +106,7 @@ static void be_refused(const struct exchrange_range *range)
 	char *memory = map_file(fd1, PROT_READ | PROT_WRITE);
 	struct transfer reading = { .memory = memory + RANGE, .block = 8 };
 
-	stop_slow();
+	stop_slow_device();
 	begin_transfer(&reading);
 	error = device_exchange(range);
 	end_transfer(&reading);
@@ -283,7 +172,7 @@ static void test_read_before_a_nearer_end(void **state)
 
 	(void)state;
 	assert_int_equal(ftruncate(fd1, end), 0);
-	stop_slow();
+	stop_slow_device();
 	begin_transfer(&reading);
 	error = device_exchange(&range);
 	if (error)
@@ -327,7 +216,7 @@ static void test_reader_stops_nobody(void **state)
 
 	(void)state;
 	assert_true(memory[RANGE] == 'a');
-	stop_slow();
+	stop_slow_device();
 	begin_transfer(&writing);
 	begin = now();
 	error = device_exchange(&range);
@@ -343,7 +232,7 @@ static void test_reader_stops_nobody(void **state)
 	close(reader);
 	close(fd1);
 	close(fd2);
-	fill_slow();
+	fill_slow_device();
 }
 
 /* --- reads that end while exchanges go on ---------------------------------------------- */
@@ -378,10 +267,10 @@ static void *read_on(void *argument)
 	while (!atomic_load(&race->end)) {
 		int block = rand_r(&seed) % SLOW_BLOCKS;
 
-		usleep(rand_r(&seed) % (1000 * DELAY_MS));
+		usleep(rand_r(&seed) % (1000 * SLOW_MS));
 		atomic_fetch_add(&race->busy, 1);
 		if (!atomic_load(&race->hold)) {
-			if (pread(slow, race->memory + place_of(reader->number), BLOCK,
+			if (pread(slow_device, race->memory + place_of(reader->number), BLOCK,
 				  (off_t)block * BLOCK) != BLOCK)
 				atomic_fetch_add(&race->failed, 1);
 			atomic_store(&race->read[reader->number], block);
@@ -458,7 +347,7 @@ static void test_reads_beside_exchanges(void **state)
 		hold_readers(&race);
 		write_anew(&race, fd1, fd2);
 		atomic_store(&race.hold, false);
-		usleep(1000 * DELAY_MS + rand_r(&seed) % (500 * DELAY_MS));
+		usleep(1000 * SLOW_MS + rand_r(&seed) % (500 * SLOW_MS));
 		error = device_exchange(&range);
 		hold_readers(&race);
 		assert_race(&race, fd1, fd2, error);
@@ -498,6 +387,6 @@ int main(int argc, char **argv)
 
 	start(argc, argv);
 	return is_btrfs() ?
-	       run_as_ktap("pinned pages", any, make_slow, drop_slow) :
-	       run_as_ktap("pinned pages", all, make_slow, drop_slow);
+	       run_as_ktap("pinned pages", any, make_slow_device, drop_slow_device) :
+	       run_as_ktap("pinned pages", all, make_slow_device, drop_slow_device);
 }

@@ -317,6 +317,67 @@ static void attached_to_other_vfs(const struct manner *manner)
 	}
 }
 
+/*
+ * A file that is opened by a VFS which is put on this one, and does not hand on all that SQLite
+ * says: with a journal that it does not name, or without the calls that end a transaction.
+ */
+static void under_another_vfs(const struct manner *manner)
+{
+	const char *journal[] = { "exchrange", "journal" };
+	sqlite3_vfs *vfs = sqlite3_vfs_find("exchrange");
+	sqlite3_file *file = calloc(1, vfs->szOsFile);
+	char full[300], beside[320], page[BLOCK];
+	unsigned int i;
+
+	assert_non_null(file);
+	for (i = 0; i < 2; i++) {
+		const char *name;
+		int flags;
+
+		snprintf(full, sizeof(full), "%s/sqlite/piece%u", mount_point, i);
+		snprintf(beside, sizeof(beside), "%s-journal", full);
+		name = sqlite3_create_filename(full, i ? beside : "", "", !manner->exchanges,
+					       journal);
+		assert_int_equal(vfs->xOpen(vfs, name, file, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
+					    SQLITE_OPEN_MAIN_DB, &flags), SQLITE_OK);
+		memset(page, 'a' + i, sizeof(page));
+		assert_int_equal(file->pMethods->xLock(file, SQLITE_LOCK_SHARED), SQLITE_OK);
+		assert_int_equal(file->pMethods->xLock(file, SQLITE_LOCK_RESERVED), SQLITE_OK);
+		assert_int_equal(file->pMethods->xLock(file, SQLITE_LOCK_EXCLUSIVE), SQLITE_OK);
+		assert_int_equal(file->pMethods->xWrite(file, page, sizeof(page), 0), SQLITE_OK);
+		assert_int_equal(file->pMethods->xSync(file, SQLITE_SYNC_NORMAL), SQLITE_OK);
+		assert_int_equal(file->pMethods->xUnlock(file, SQLITE_LOCK_NONE), SQLITE_OK);
+		assert_int_equal(file->pMethods->xClose(file), SQLITE_OK);
+		assert_int_equal(run("test $(tr -d %c <%s | wc -c) = 0 && test $(stat -c %%s %s) = 4096",
+				     'a' + i, full, full), 0);
+		sqlite3_free_filename((void *)name);
+	}
+	free(file);
+}
+
+/* A VFS on top may make a database longer by a truncate, where SQLite itself only hints at it. */
+static void longer_by_a_truncate(const struct manner *manner)
+{
+	sqlite3 *db = open_by(manner, "x.db");
+	sqlite3_file *file;
+	char same[100];
+
+	fill(db, 10);
+	snprintf(same, sizeof(same), "test $(stat -c %%s x.db) = %lld",
+		 number_of(db, "PRAGMA page_count") * number_of(db, "PRAGMA page_size"));
+	execute(db, "BEGIN IMMEDIATE");
+	assert_int_equal(sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &file),
+			 SQLITE_OK);
+	assert_int_equal(file->pMethods->xTruncate(file, 1000000), SQLITE_OK);
+	assert_int_equal(run("%s", same), 0);
+	execute(db, "ROLLBACK");
+	assert_int_equal(run("%s", same), 0);
+	execute(db, "UPDATE t SET c = 1");
+	assert_int_equal(run("%s", same), 0);
+	close_database(db);
+	assert_whole("x.db");
+}
+
 /* --- what is on the disk already --------------------------------------------------------------- */
 
 /* A hot journal of one who was killed in the middle of its transaction, pages in place. */
@@ -542,6 +603,29 @@ static void falls_back(void **state)
 	assert_int_equal(run("rm -r /dev/shm/sqlite"), 0);
 }
 
+/* SQLite that is shut down and begins anew makes its own VFS the default again. */
+static void default_after_shutdown(void **state)
+{
+	int status, i;
+	pid_t pid;
+
+	(void)state;
+	pid = start_child();
+	if (pid == 0) {
+		for (i = 0; i < 2; i++) {
+			load_vfs("sqlite3_exchrangevfsdefault_init");
+			assert_string_equal(sqlite3_vfs_find(NULL)->zName, "exchrange-default");
+			/* By name alone it is no default. */
+			sqlite3_shutdown();
+			load_vfs(NULL);
+			assert_string_equal(sqlite3_vfs_find(NULL)->zName, "unix");
+		}
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 static unsigned int notices;
 
 static void count_notices(void *context, int code, const char *text)
@@ -587,6 +671,8 @@ void add_connections(void)
 		{ "locks stay", locks_stay },
 		{ "attached databases", attached_databases },
 		{ "attached to other vfs", attached_to_other_vfs },
+		{ "under another vfs", under_another_vfs },
+		{ "longer by a truncate", longer_by_a_truncate },
 		{ "hot journal", hot_journal },
 		{ "hot journal meanwhile", hot_journal_meanwhile },
 		{ "wal", wal },
@@ -597,6 +683,7 @@ void add_connections(void)
 	};
 
 	add_test("what is said", "says so once", says_so_once, NULL);
+	add_test("connections", "default after a shutdown", default_after_shutdown, NULL);
 	add_both("connections", tests, COUNT(tests));
 	add_test("connections", "no journal on the disk", no_journal_on_the_disk, NULL);
 	add_test("connections", "falls back", falls_back, NULL);

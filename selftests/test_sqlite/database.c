@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Databases for tests. */
 #include <dirent.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "database.h"
@@ -44,6 +46,14 @@ bool has_vectors(void)
 	close_database(db);
 	unlink("probe.db");
 	return answer;
+}
+
+bool on_btrfs(void)
+{
+	struct statfs fs;
+
+	assert_int_equal(statfs(mount_point, &fs), 0);
+	return fs.f_type == BTRFS_SUPER_MAGIC;
 }
 
 static void need(const struct manner *manner)

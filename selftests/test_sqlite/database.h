@@ -22,6 +22,8 @@ extern const struct manner by_exchange, by_journal;
 /* The mount has a back end for vectors. */
 bool has_vectors(void);
 
+bool on_btrfs(void);
+
 /* An empty folder below the mount point. */
 void enter_empty_folder(void);
 
@@ -83,6 +85,8 @@ void add_connections(void);
 void add_copies(void);
 void add_pages(void);
 void add_faults(void);
+void add_killed(void);
+void add_refused(void);
 void add_transactions(void);
 
 #endif /* TEST_SQLITE_DATABASE_H */

@@ -4,95 +4,15 @@
  * connection goes on with what the database has.
  */
 #include <errno.h>
-#include <linux/magic.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "database.h"
-
-#define SPILL	"PRAGMA cache_size=4;"
-
-/* Two databases: what one has less, the other has more. */
-static void make_pair(void)
-{
-	sqlite3 *db = open_plainly("x.db");
-
-	execute(db, "ATTACH 'y.db' AS y");
-	execute(db, "CREATE TABLE main.t(a INTEGER PRIMARY KEY, b, c); CREATE TABLE y.u(a INTEGER PRIMARY KEY, b, c)");
-	execute(db, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200) INSERT INTO t SELECT i, hex(zeroblob(200)), 10 FROM n");
-	execute(db, "INSERT INTO u SELECT a, b, 0 FROM t");
-	close_database(db);
-}
-
-/* x.db by @main_uri, and y.db by @manner. */
-static sqlite3 *attach_to(const char *main_uri, const struct manner *manner, const char *pragmas)
-{
-	sqlite3 *db = open_database("x.db", main_uri);
-
-	execute(db, "ATTACH 'file:y.db?%s' AS y", manner->uri);
-	execute(db, SPILL "PRAGMA y.cache_size=4; %s", pragmas);
-	return db;
-}
-
-static sqlite3 *attach(const struct manner *manner, const char *pragmas)
-{
-	return attach_to(manner->uri, manner, pragmas);
-}
-
-static const char *const transfer =
-	"BEGIN; UPDATE t SET c = c - 1, b = hex(randomblob(200)); UPDATE u SET c = c + 1, b = hex(randomblob(250)); COMMIT";
-
-/* The sum of x.db by SQLite's own VFS; y.db has the rest.  A hot journal is rolled back. */
-static sqlite3_int64 assert_pair(void)
-{
-	sqlite3 *x = open_plainly("x.db"), *y = open_plainly("y.db");
-	sqlite3_int64 sum = number_of(x, "SELECT sum(c) FROM t");
-
-	assert_string_equal(text_of(x, "PRAGMA integrity_check"), "ok");
-	assert_string_equal(text_of(y, "PRAGMA integrity_check"), "ok");
-	assert_int_equal(sum + number_of(y, "SELECT sum(c) FROM u"), 2000);
-	assert_int_equal(sum % 200, 0);
-	close_database(x);
-	close_database(y);
-	return sum;
-}
-
-static bool keeps_locks(sqlite3 *db)
-{
-	return strcmp(text_of(db, "PRAGMA locking_mode"), "exclusive") == 0;
-}
-
-/*
- * After a fault the connection sees what the files have, and can go on.  One that keeps its
- * locks, and was not able to roll back what is on the disk, has to be closed for that.  In the
- * end both are.
- */
-static void assert_goes_on(sqlite3 *db)
-{
-	const bool alone = keeps_locks(db);
-	sqlite3_int64 sum;
-
-	if (!sqlite3_get_autocommit(db))
-		(void)try(db, "ROLLBACK");
-	if (alone && try(db, "SELECT count(*) FROM t, u")) {
-		close_database(db);
-		assert_pair();
-		return;
-	}
-	sum = number_of(db, "SELECT sum(c) FROM t");
-	assert_int_equal(number_of(db, "SELECT sum(c) FROM u"), 2000 - sum);
-	if (!alone)
-		assert_int_equal(assert_pair(), sum);
-	execute(db, "%s", transfer);
-	close_database(db);
-	assert_int_equal(assert_pair(), sum - 200);
-}
+#include "pair.h"
 
 /* --- SQLite's allocator --------------------------------------------------------------------- */
 
@@ -114,11 +34,10 @@ static void *failing_realloc(void *memory, int bytes)
 	return fails_now() ? NULL : real_memory.xRealloc(memory, bytes);
 }
 
-/* Runs in a child whose SQLite has been told nothing else. */
-static void with_failing_memory(const struct manner *manner, const char *pragmas)
+/* In a child whose SQLite has been told nothing else. */
+static void take_failing_allocator(void)
 {
 	sqlite3_mem_methods methods;
-	unsigned int n;
 
 	sqlite3_shutdown();
 	sqlite3_config(SQLITE_CONFIG_GETMALLOC, &real_memory);
@@ -127,18 +46,18 @@ static void with_failing_memory(const struct manner *manner, const char *pragmas
 	methods.xRealloc = failing_realloc;
 	sqlite3_config(SQLITE_CONFIG_MALLOC, &methods);
 	load_vfs(NULL);
+}
 
+static void with_failing_memory(const struct manner *manner, const char *pragmas)
+{
+	unsigned int n;
+
+	take_failing_allocator();
 	for (n = 0; ; n += test_share()) {
 		sqlite3 *db;
 		int code;
 
-		/* c is above zero for as long as there are allocations. */
-		if (assert_pair() <= 400) {
-			sqlite3 *plain = open_plainly("x.db");
-
-			execute(plain, "ATTACH 'y.db' AS y; UPDATE t SET c = 10; UPDATE u SET c = 0");
-			close_database(plain);
-		}
+		renew_pair();
 		db = attach(manner, pragmas);
 		allocations_left = n;
 		code = try(db, "%s", transfer);
@@ -153,41 +72,72 @@ static void with_failing_memory(const struct manner *manner, const char *pragmas
 	assert_true(n > 50);
 }
 
-static void in_child(void (*run)(const struct manner *, const char *),
-		     const struct manner *manner, const char *pragmas)
+/* The databases are opened, changed, the change ends by @end, and they are closed. */
+static int live_once(const struct manner *manner, const char *pragmas, const char *end)
 {
-	int status;
-	pid_t pid = start_child();
+	char uri[100];
+	sqlite3 *db;
+	int code;
 
-	if (pid == 0) {
-		run(manner, pragmas);
-		_exit(0);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	if (status)
-		fail_msg("the child with \"%s\" has ended with %#x", pragmas, status);
+	snprintf(uri, sizeof(uri), "file:x.db?%s", manner->uri);
+	code = sqlite3_open_v2(uri, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_URI, NULL);
+	if (code == SQLITE_OK)
+		code = try(db, "ATTACH 'file:y.db?%s' AS y; " SPILL "PRAGMA y.cache_size=4; %s",
+			   manner->uri, pragmas);
+	if (code == SQLITE_OK)
+		code = try(db, "BEGIN; UPDATE t SET c = c - 1, b = hex(randomblob(200)); UPDATE u SET c = c + 1, b = hex(randomblob(250)); %s",
+			   end);
+	assert_int_equal(sqlite3_close(db), SQLITE_OK);
+	return code;
 }
 
-static const char *const modes[] = {
-	"", "PRAGMA journal_mode=MEMORY", "PRAGMA synchronous=OFF; PRAGMA y.synchronous=OFF",
-	"PRAGMA journal_mode=PERSIST", "PRAGMA locking_mode=EXCLUSIVE",
-	"PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=OFF",
-};
-
-/* Of the modes, where only a share of all is for this run: two. */
-static unsigned int mode_step(void)
+/* Says what it was, and has changed nothing; or does without the memory.  False: none failed. */
+static bool assert_lives_once(const struct manner *manner, const char *pragmas, const char *end,
+			      unsigned int n)
 {
-	return test_share() < 10 ? 1 : COUNT(modes) / 2;
+	const sqlite3_int64 before = renew_pair();
+	sqlite3_int64 want = before;
+	bool failed;
+	int code;
+
+	allocations_left = n;
+	code = live_once(manner, pragmas, end);
+	failed = allocations_left < 0;
+	allocations_left = -1;
+	if (code == SQLITE_OK && strcmp(end, "COMMIT") == 0)
+		want -= 200;
+	if (code != SQLITE_OK && code != SQLITE_NOMEM)
+		fail_msg("allocation %u of \"%s\", %s: SQLite's code is %d", n, pragmas, end, code);
+	assert_int_equal(assert_pair(), want);
+	return failed;
+}
+
+static void with_failing_life(const struct manner *manner, const char *pragmas)
+{
+	static const char *const ends[] = { "COMMIT", "ROLLBACK" };
+	unsigned int i, n;
+
+	take_failing_allocator();
+	for (i = 0; i < COUNT(ends); i++) {
+		/* SQLite says that it cannot, whatever the memory is. */
+		if (strstr(pragmas, "journal_mode=OFF") && i > 0)
+			continue;
+		for (n = i; assert_lives_once(manner, pragmas, ends[i], n); n += test_share())
+			continue;
+		print_message("# %s, %s: %u allocations\n", pragmas, ends[i], n);
+		assert_true(n > 200);
+	}
 }
 
 static void no_memory(const struct manner *manner)
 {
 	unsigned int i;
 
-	for (i = 0; i < COUNT(modes); i += mode_step()) {
+	for (i = 0; i < MODES; i += mode_step()) {
 		enter_empty_folder();
-		make_pair();
-		in_child(with_failing_memory, manner, modes[i]);
+		make_both();
+		run_in_child(with_failing_memory, manner, modes[i]);
+		run_in_child(with_failing_life, manner, modes[i]);
 	}
 }
 
@@ -254,17 +204,10 @@ static void with_failing_calls(const char *main_uri, const struct manner *manner
 	unsigned int n;
 
 	for (n = 0; ; n += 1 + test_share() / 10) {
-		sqlite3_int64 before = assert_pair();
+		const sqlite3_int64 before = renew_pair();
 		sqlite3 *db;
 		int code;
 
-		if (before <= 400) {
-			sqlite3 *plain = open_plainly("x.db");
-
-			execute(plain, "ATTACH 'y.db' AS y; UPDATE t SET c = 10; UPDATE u SET c = 0");
-			close_database(plain);
-		}
-		before = assert_pair();
 		db = attach_to(main_uri, manner, pragmas);
 		assert_int_equal(number_of(db, "SELECT count(*) FROM t, u WHERE t.a = u.a"), 200);
 		calls_left = n;
@@ -304,10 +247,10 @@ static void failing_calls(const struct manner *manner)
 	const char *name;
 
 	unix_vfs = sqlite3_vfs_find("unix");
-	for (i = 0; i < COUNT(modes); i += mode_step())
+	for (i = 0; i < MODES; i += mode_step())
 		for (j = 0; j < COUNT(calls); j++) {
 			enter_empty_folder();
-			make_pair();
+			make_both();
 			call_error = calls[j].error;
 			name = replace(calls[j].name, calls[j].by, calls[j].real);
 			with_failing_calls(manner->uri, manner, modes[i], false);
@@ -344,24 +287,19 @@ static void no_space(const struct manner *manner)
 {
 	unsigned int i;
 
-	for (i = 0; i < COUNT(modes); i += mode_step()) {
+	for (i = 0; i < MODES; i += mode_step()) {
 		enter_empty_folder();
-		make_pair();
-		in_child(beyond_a_limit, manner, modes[i]);
+		make_both();
+		run_in_child(beyond_a_limit, manner, modes[i]);
 	}
 }
 
-#define FULL	"/mnt/scratch"
-
 static void mount_small(void)
 {
-	struct statfs fs;
-
-	assert_int_equal(statfs(mount_point, &fs), 0);
-	assert_int_equal(run("umount -q " FULL "; mkdir -p " FULL " && %s $SCRATCH_DEV1 && mount $SCRATCH_DEV1 " FULL,
-			     fs.f_type == BTRFS_SUPER_MAGIC ? "mkfs.btrfs -q -f -b 300M" :
+	assert_int_equal(run("umount -q " SCRATCH "; mkdir -p " SCRATCH " && %s $SCRATCH_DEV1 && mount $SCRATCH_DEV1 " SCRATCH,
+			     on_btrfs() ? "mkfs.btrfs -q -f -b 300M" :
 			     "mkfs.xfs -q -f -i exchange=0 -d size=300m"), 0);
-	assert_int_equal(chdir(FULL), 0);
+	assert_int_equal(chdir(SCRATCH), 0);
 }
 
 /* Of a file system that really is full: nothing has changed, and then it can be tried again. */
@@ -378,9 +316,9 @@ static void full_file_system(void **state)
 	if (!getenv("SCRATCH_DEV1"))
 		skip();
 	mount_small();
-	make_pair();
+	make_both();
 	db = open_by(&by_exchange, "x.db");
-	for (i = 0; i < COUNT(modes); i++) {
+	for (i = 0; i < MODES; i++) {
 		/* Who keeps its locks has to be closed where a rollback finds no space either. */
 		if (strstr(modes[i], "y.") || strstr(modes[i], "locking_mode"))
 			continue;
@@ -400,7 +338,7 @@ static void full_file_system(void **state)
 	close_database(db);
 	assert_whole("x.db");
 	assert_int_equal(chdir(mount_point), 0);
-	assert_int_equal(run("umount " FULL), 0);
+	assert_int_equal(run("umount " SCRATCH), 0);
 }
 
 /* Of three databases the last one finds no space, when the others are complete. */
@@ -433,10 +371,10 @@ static void third_of_three_fails(const struct manner *manner)
 {
 	unsigned int i;
 
-	for (i = 0; i < COUNT(modes); i += mode_step()) {
+	for (i = 0; i < MODES; i += mode_step()) {
 		enter_empty_folder();
-		make_pair();
-		in_child(third_has_no_space, manner, modes[i]);
+		make_both();
+		run_in_child(third_has_no_space, manner, modes[i]);
 	}
 }
 
@@ -467,7 +405,7 @@ static bool kill_at(const struct manner *manner, const char *other, const char *
 	bool ended;
 
 	enter_empty_folder();
-	make_pair();
+	make_both();
 	write_script(manner, other);
 	outcome = run_and_keep("strace -qq -f -o /dev/null -e trace=%s -e inject=%s:signal=KILL:when=%u sqlite3 <script",
 			       call, call, when);

@@ -41,7 +41,11 @@ struct database {
 	bool			ready;		/* SQLITE_FCNTL_SYNC came: all is written */
 	char			*foreign_super;	/* by which it was committed early, or NULL */
 	pthread_t		thread;		/* that made it ready */
-	const void		*connection;	/* that opened it, or NULL */
+	/*
+	 * That opened it, by SQLITE_FCNTL_PDB.  NULL where a VFS on top of this one does not hand
+	 * that on, and so not the end of transactions either.
+	 */
+	const void		*connection;
 	struct super_journal	*super;		/* of the commit that it is part of, or NULL */
 	struct journal_file	*journal;	/* that is open, or NULL */
 	/*
@@ -59,6 +63,7 @@ enum {
 	REASON_DEFAULT_VFS,		/* does not tell its descriptor */
 	REASON_VECTOR,			/* the module is too old */
 	REASON_WAL,			/* a database in WAL mode */
+	REASON_OTHER_VFS,		/* it was not SQLite that opened it */
 };
 
 /* --- list.c: which databases there are --------------------------------------------------- */
@@ -131,7 +136,7 @@ struct journal_file {
 int open_journal(struct database *database, const char *name, sqlite3_file *file, int flags,
 		 int *out_flags);
 
-/* The journal of the open transaction is on the disk: so pages are written in place. */
+/* The journal of the open transaction is on the disk, or nobody will say when it ends. */
 bool in_place(const struct database *database);
 
 /* --- super.c: super-journals --------------------------------------------------------------- */

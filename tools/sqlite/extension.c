@@ -17,6 +17,7 @@ static struct vfs by_default = { .base.zName = "exchrange-default", .is_default 
 
 static int load(struct vfs *vfs, char **message, const sqlite3_api_routines *api)
 {
+	sqlite3_vfs *there;
 	int code;
 
 	SQLITE_EXTENSION_INIT2(api);
@@ -25,10 +26,15 @@ static int load(struct vfs *vfs, char **message, const sqlite3_api_routines *api
 					   sqlite3_libversion());
 		return SQLITE_ERROR;
 	}
-	/* Every connection may load it. */
-	if (sqlite3_vfs_find(vfs->base.zName))
-		return SQLITE_OK_LOAD_PERMANENTLY;
-	code = register_vfs(vfs);
+	/*
+	 * Every connection may load it.  It stays registered when SQLite is shut down, which makes
+	 * its own VFS the default when it begins anew.
+	 */
+	there = sqlite3_vfs_find(vfs->base.zName);
+	if (!there)
+		code = register_vfs(vfs);
+	else
+		code = vfs->is_default ? sqlite3_vfs_register(there, 1) : SQLITE_OK;
 	if (code != SQLITE_OK) {
 		*message = sqlite3_mprintf("exchrange: the VFS cannot be registered");
 		return code;

@@ -47,6 +47,12 @@ static int sync_database(const struct journal_file *journal)
 	return database->pMethods->xSync(database, SQLITE_SYNC_NORMAL);
 }
 
+/* The pages of a transaction that begins now can go to slots. */
+static bool can_be_in_memory(struct database *database)
+{
+	return database->connection && prepare_pages(database) == SQLITE_OK;
+}
+
 static int journal_close(sqlite3_file *file)
 {
 	struct journal_file *journal = journal_of(file);
@@ -101,7 +107,7 @@ static int journal_write(sqlite3_file *file, const void *buffer, int length, sql
 		if (journal->real)
 			return finish_real(journal, buffer, length);
 	} else if (journal->real && offset == 0 && length >= HEADER_MIN &&
-		   prepare_pages(journal->database) == SQLITE_OK) {
+		   can_be_in_memory(journal->database)) {
 		/* The next transaction, of one who keeps the file open: in memory. */
 		close_real(journal);
 	}
@@ -205,7 +211,7 @@ int open_journal(struct database *database, const char *name, sqlite3_file *file
 	int code;
 
 	*journal = (struct journal_file){ .database = database };
-	if (flags & SQLITE_OPEN_CREATE && prepare_pages(database) == SQLITE_OK) {
+	if (flags & SQLITE_OPEN_CREATE && can_be_in_memory(database)) {
 		if (out_flags)
 			*out_flags = flags;
 	} else {
@@ -228,5 +234,5 @@ int open_journal(struct database *database, const char *name, sqlite3_file *file
 
 bool in_place(const struct database *database)
 {
-	return database->journal && database->journal->real;
+	return !database->connection || (database->journal && database->journal->real);
 }

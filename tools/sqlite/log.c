@@ -33,6 +33,8 @@ const char *reason_text(uint32_t reason)
 		return "the module is too old to exchange many ranges at once";
 	case REASON_WAL:
 		return "it is in WAL mode";
+	case REASON_OTHER_VFS:
+		return "another VFS is put on this one";
 	case EXCHRANGE_REASON_NO_DEVICE:
 		return "there is no /dev/exchrange: the module is not loaded";
 	case EXCHRANGE_REASON_FILE_SYSTEM:

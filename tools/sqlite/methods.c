@@ -99,14 +99,25 @@ static int database_write(sqlite3_file *file, const void *buffer, int length,
 }
 
 /* Where nothing was written it is the end of a commit that has made the database smaller. */
+static bool ends_a_commit(struct database *self, sqlite3_int64 size)
+{
+	sqlite3_int64 now;
+
+	return !self->pages.begun && !self->real->pMethods->xFileSize(self->real, &now) && size <= now;
+}
+
 static int database_truncate(sqlite3_file *file, sqlite3_int64 size)
 {
 	struct database *self = database_of(file);
+	int code;
 
 	if (self->torn)
 		return SQLITE_IOERR_TRUNCATE;
-	if (!self->pages.begun)
+	if (in_place(self) || ends_a_commit(self, size))
 		return self->real->pMethods->xTruncate(self->real, size);
+	code = prepare_pages(self);
+	if (code != SQLITE_OK)
+		return code;
 	return code_of_errno(pages_truncate(&self->pages, size));
 }
 

@@ -35,6 +35,15 @@ static bool by_journal(const char *name)
 	return how && strcmp(how, "journal") == 0;
 }
 
+/*
+ * SQLite does.  Else it is a VFS on top of this one, as the multiplexer, that keeps a database in
+ * several files, and their journal where it likes.
+ */
+static bool names_its_journal(const char *name)
+{
+	return sqlite3_filename_journal(name)[0] != '\0';
+}
+
 static uint32_t ask_device(struct database *database, struct exchrange_query *query)
 {
 	database->device = exchrange_open();
@@ -59,6 +68,8 @@ static uint32_t decide(struct database *database, int flags)
 
 	if (flags & SQLITE_OPEN_READONLY)
 		return fail(database, REASON_READ_ONLY);
+	if (!names_its_journal(database->name))
+		return fail(database, REASON_OTHER_VFS);
 	if (read_version(database->real) == 2)
 		return fail(database, REASON_WAL);
 	database->fd = descriptors ? descriptor_of(database->real, database->name) : -1;
