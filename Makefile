@@ -172,7 +172,7 @@ test_programs := $(test_sources:selftests/%.c=$(BUILD)/selftests/%)
 bench_programs := $(patsubst selftests/bench/%.c,$(BUILD)/selftests/bench/%,$(wildcard selftests/bench/*.c))
 examples       := $(patsubst %.c,$(BUILD)/%,$(wildcard tools/lib/examples/*.c))
 # Each of these folders is one program, of its name.
-folders         := crash fuzz power_cut stress $(if $(sqlite_header),test_sqlite)
+folders         := crash fuzz power_cut stress test_fio $(if $(sqlite_header),test_sqlite)
 folder_programs := $(foreach folder,$(folders),$(BUILD)/selftests/$(folder)/$(folder))
 demo_reader     := $(BUILD)/selftests/demo_reader
 common_objects := $(patsubst %.c,$(BUILD)/%.o,$(wildcard selftests/common/*.c))
@@ -188,7 +188,7 @@ $(BUILD)/selftests/test_%: $(BUILD)/selftests/test_%.o $(common_objects) $(STATI
 
 $(BUILD)/selftests/bench/%: $(BUILD)/selftests/bench/%.o $(common_objects) $(STATIC)
 	$(say) LD $@
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka -lpthread $(if $(filter %/bench_database,$@),$(sqlite_library))
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka -lpthread $(if $(filter %/bench_database %/bench_transactions,$@),$(sqlite_library))
 
 $(examples) $(demo_reader): %: %.o $(STATIC)
 	$(say) LD $@
@@ -214,7 +214,7 @@ install-selftests: selftests
 		$(DESTDIR)/usr/libexec/exchrange
 	$(Q)cp -r tools/vim $(DESTDIR)/usr/libexec/exchrange
 
-.PHONY: demo check check-kernels check-crash check-debug check-stress bench bench-database lint deps
+.PHONY: demo check check-kernels check-crash check-debug check-stress check-fio bench bench-database lint deps
 demo:
 	@[ ! -t 1 ] || color=--color; \
 		selftests/guest/run --timeout 600 -- /usr/libexec/exchrange/demo $$color
@@ -224,6 +224,15 @@ check:
 
 check-kernels check-crash check-debug check-stress:
 	@selftests/check $(@:check-%=%)
+
+# fio's source is no package's: apt-get source fio.
+check-fio:
+	@FIO_SOURCE=$(abspath $(FIO_SOURCE)) selftests/check fio
+
+# The engine of fio; see Documentation/recipes/fio.md.
+.PHONY: fio
+fio:
+	@$(MAKE) --no-print-directory -C tools/fio FIO_SOURCE=$(abspath $(FIO_SOURCE))
 
 bench:
 	@selftests/guest/run --icount --timeout 7200 --disk-size 8G -- \
@@ -407,12 +416,14 @@ help:
 	@echo "make check-crash  every crash point and many power cuts: an hour"
 	@echo "make check-debug  every test and more on a kernel with KASAN, lockdep, kmemleak: hours"
 	@echo "make check-stress random operations and calls, and the long tables: hours"
+	@echo "make check-fio    build fio and its engine from FIO_SOURCE=DIR, and test them"
 	@echo "make bench        measure, in a guest"
 	@echo "make bench-database  measure SQLite, write Documentation/benchmarks (takes gnuplot)"
 	@echo "make lint         checkpatch, sparse, cppcheck, shellcheck, the man pages"
 	@echo "make pictures     draw the pictures of the documents again"
 	@echo "make deps         install what demo, check and bench need (as root; else say what)"
 	@echo "make modules      only the module, for KERNEL_RELEASE=$(KERNEL_RELEASE)"
+	@echo "make fio          the I/O engine of fio, for the fio whose configured source is FIO_SOURCE=DIR"
 	@echo "make tools        only the libraries, the command, and the VFS for SQLite"
 	@echo "make clean        remove what was built"
 	@echo
