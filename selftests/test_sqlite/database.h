@@ -86,6 +86,7 @@ void add_copies(void);
 void add_pages(void);
 void add_faults(void);
 void add_killed(void);
+void add_refused(void);
 void add_transactions(void);
 
 #endif /* TEST_SQLITE_DATABASE_H */

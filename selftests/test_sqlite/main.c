@@ -17,6 +17,8 @@ static const struct {
 	{ "connections", add_connections },
 	{ "copies", add_copies },
 	{ "pages", add_pages },
+	/* Before others have had the VFS say what it says once. */
+	{ "refused", add_refused },
 	{ "killed", add_killed },
 	{ "faults", add_faults },
 	{ "transactions", add_transactions },

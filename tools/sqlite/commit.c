@@ -227,6 +227,8 @@ static int commit_members(struct group *group, const char *super, bool sync, boo
 			 strerror(error));
 		if (is_certain(error))
 			return code_of_errno(error);
+		for (i = 0; i < group->count; i++)
+			pages_give_up(&group->members[i]->pages);
 		doubt(group);
 		return SQLITE_IOERR_COMMIT_ATOMIC;
 	}

@@ -279,12 +279,19 @@ void pages_init(struct pages *pages, int file, uint32_t unit)
 	*pages = (struct pages){ .file = file, .slots = -1, .tail = -1, .unit = unit };
 }
 
-void pages_drop(struct pages *pages)
+void pages_give_up(struct pages *pages)
 {
 	if (pages->slots >= 0)
 		close(pages->slots);
 	if (pages->tail >= 0)
 		close(pages->tail);
+	pages->slots = -1;
+	pages->tail = -1;
+}
+
+void pages_drop(struct pages *pages)
+{
+	pages_give_up(pages);
 	sqlite3_free(pages->table);
 	pages_init(pages, -1, pages->unit);
 }

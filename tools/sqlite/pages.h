@@ -44,6 +44,12 @@ void pages_init(struct pages *pages, int file, uint32_t unit);
 /* Closes the staging files, frees the rest. */
 void pages_drop(struct pages *pages);
 
+/*
+ * Closes the staging files after an I/O error, which the kernel may tell again of each of them.
+ * Only pages_forget() may follow; the next transaction takes others.
+ */
+void pages_give_up(struct pages *pages);
+
 /* The staging files are there. */
 bool pages_ready(const struct pages *pages);
 
