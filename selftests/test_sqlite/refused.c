@@ -72,12 +72,18 @@ static void mount_with_quota(void)
 	assert_int_equal(chdir(SCRATCH "/poor"), 0);
 }
 
-static void fill_by_pieces(const char *name, size_t piece)
+static int open_filler(const char *name)
 {
 	int fd = open(name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-	char *bytes = calloc(1, piece);
 
 	assert_true(fd >= 0);
+	return fd;
+}
+
+static void fill_by_pieces(int fd, size_t piece)
+{
+	char *bytes = calloc(1, piece);
+
 	assert_non_null(bytes);
 	while (write(fd, bytes, piece) > 0)
 		continue;
@@ -89,8 +95,11 @@ static void fill_by_pieces(const char *name, size_t piece)
 
 static void use_quota_up(void)
 {
-	fill_by_pieces("fill", 1 << 20);
-	fill_by_pieces("rest", BLOCK);
+	/* Both are there before there is no room for a name. */
+	const int fill = open_filler("fill"), rest = open_filler("rest");
+
+	fill_by_pieces(fill, 1 << 20);
+	fill_by_pieces(rest, BLOCK);
 }
 
 static void give_quota_back(void)
