@@ -30,10 +30,13 @@ struct plan {
 	unsigned int	round;		/* one more each time */
 	unsigned int	page;		/* bytes */
 	unsigned int	batch;		/* pages */
-	unsigned int	queued;		/* by iodepth_batch, not by fdatasync */
+	unsigned int	queued;		/* by iodepth_batch, not by fsync */
 };
 
 static const char *place;
+
+/* A pipe with a byte for each file system on which jobs write. */
+static int begun[2];
 
 /* Batch @batch of job @job as a number that is larger than all before. */
 static uint64_t number_of(const struct plan *plan, unsigned int job, unsigned int batch)
@@ -112,7 +115,10 @@ static void lay_out(const struct plan *plan)
 			     plan->page, plan->batch, plan->queued, file, file, file), 0);
 }
 
-/* fio prints how far it is again and again: the job's name, and its syncs that have returned. */
+/*
+ * fio prints how far it is again and again: the job's name, and its fsyncs that have returned.  It
+ * does not count fdatasyncs.
+ */
 static void tell_durable(const struct plan *plan, FILE *status)
 {
 	unsigned int job = 0, syncs;
@@ -146,9 +152,12 @@ static void work(const struct plan *plan)
 	unsigned int job;
 
 	assert_non_null(script);
-	snprintf(how, sizeof(how), plan->queued ? "iodepth=%u\niodepth_batch=%u" : "fdatasync=%u",
-		 plan->batch, plan->batch);
-	fprintf(script, "[global]\ndirectory=%s\nfilename=pages\nfilesize=%u\nbs=%u\nverify=crc32c\ndo_verify=0\n",
+	/* What is not deeper than 1 is no queue. */
+	if (plan->queued)
+		snprintf(how, sizeof(how), "iodepth=%u\niodepth_batch=%u", plan->batch + 1, plan->batch);
+	else
+		snprintf(how, sizeof(how), "fsync=%u", plan->batch);
+	fprintf(script, "[global]\ndirectory=%s\nfilename=pages\nfilesize=%u\nbs=%u\nverify=crc32c\ndo_verify=0\nend_fsync=1\n",
 		mount_point, PAGES * plan->page, plan->page);
 	fprintf(script, "[job-1]\nioengine=null\nrw=read\nsize=%u\n", plan->page);
 	for (job = 2; job <= JOBS; job++)
@@ -159,6 +168,7 @@ static void work(const struct plan *plan)
 		 place, path_of("cut.fio"));
 	status = popen(how, "r");
 	assert_non_null(status);
+	assert_int_equal(write(begun[1], "", 1), 1);
 	tell_durable(plan, status);
 	/* All jobs are done: what they have left is to be looked at, too. */
 	printf("# %s: fio has ended with %d\n", kind->name, pclose(status));
@@ -202,14 +212,16 @@ static pid_t fork_play(const char *mount, const char *durable, unsigned int firs
 	return pid;
 }
 
-/* Up to eight seconds from now on: fio takes one to begin, and more to lay out. */
+/* Up to eight seconds after both have begun; fio takes one to do so. */
 static void cut_power(void)
 {
 	unsigned int microseconds;
+	char bytes[2];
 
-	if (getentropy(&microseconds, sizeof(microseconds)))
+	if (getentropy(&microseconds, sizeof(microseconds)) || read(begun[0], bytes, 1) != 1 ||
+	    read(begun[0], bytes + 1, 1) != 1)
 		return;
-	usleep(4000000 + microseconds % 8000000);
+	usleep(1000000 + microseconds % 8000000);
 	run("echo b >/proc/sysrq-trigger");
 	sleep(60);
 }
@@ -222,7 +234,7 @@ int cut_main(char **argv)
 	unsigned int on_xfs;
 
 	place = find_fio(&why);
-	if (!xfs || !btrfs || !place)
+	if (!xfs || !btrfs || !place || pipe(begun))
 		return 2;
 	on_xfs = was_worked_on(xfs) * VERDICTS;
 	printf("KTAP version 1\n1..%u\n", on_xfs + was_worked_on(btrfs) * VERDICTS);
