@@ -120,6 +120,7 @@ static int swap_by_clones(int fd1, int fd2)
 struct spent {
 	double	all;	/* by everybody, until it returned */
 	double	own;	/* by the caller: the kernel's threads write trees meanwhile */
+	double	commit;	/* of the file system, after it */
 };
 
 static int compare(const void *a, const void *b)
@@ -154,6 +155,9 @@ static struct spent time_swap(swap_function *swap, int fd1, int fd2,
 		error = swap(fd1, fd2);
 		times[i].own = (read_own_clock() - own) / 1e6;
 		times[i].all = spent_since(&begin) / 1e6;
+		begin = read_clock();
+		syncfs(fd1);
+		times[i].commit = spent_since(&begin) / 1e6;
 		if (error) {
 			fprintf(stderr, "swap: %s\n", strerror(error));
 			exit(1);
@@ -239,10 +243,10 @@ static void measure(const char *xfs, const char *btrfs, unsigned int count)
 	make_fragmented(fd, count);
 	spent = time_swap(swap_by_device, fd[0], fd[1], repeats);
 	bytes = memory_of_swap(swap_by_device, fd[0], fd[1], count);
-	printf("%7u extents each, in %s: btrfs %9.2f (%8.0f %s an extent, %.0f of them the caller's, %4.0f bytes)",
+	printf("%7u extents each, in %s: btrfs %9.2f (%8.0f %s an extent, %.0f of them the caller's, %.0f at the commit after it, %4.0f bytes)",
 	       count, cost_unit(), spent.all, spent.all * 1e6 / (2.0 * count),
 	       counts_instructions() ? "instructions" : "ns", spent.own * 1e6 / (2.0 * count),
-	       bytes);
+	       spent.commit * 1e6 / (2.0 * count), bytes);
 	fflush(stdout);
 	if (!strcmp(xfs, "-")) {
 		putchar('\n');
