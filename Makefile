@@ -227,6 +227,8 @@ check-kernels check-crash check-debug check-stress:
 
 # fio's source is no package's: apt-get source fio.
 check-fio:
+	@[ -n "$(FIO_SOURCE)" ] || { \
+		echo "Where is fio's source? apt-get source fio, then make check-fio FIO_SOURCE=DIR" >&2; exit 1; }
 	@FIO_SOURCE=$(abspath $(FIO_SOURCE)) selftests/check fio
 
 # The engine of fio; see Documentation/recipes/fio.md.
