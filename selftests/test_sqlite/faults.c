@@ -420,7 +420,7 @@ static bool kill_at(const struct manner *manner, const char *other, const char *
 		assert_int_equal(count_files("x.db-") + count_files("y.db-"), 0);
 	sum = assert_pair();
 	/* 10 a row at first, one less with each transaction. */
-	assert_in_range((2000 - sum) / 200, acknowledged, acknowledged + 1);
+	assert_uint_in_range((2000 - sum) / 200, acknowledged, acknowledged + 1);
 	return !ended;
 }
 

@@ -88,7 +88,7 @@ static bool kill_at(const struct manner *manner, const char *other, const char *
 	if (exchanges)
 		assert_int_equal(count_files(""), 4);	/* with . and .. */
 	/* 1 a row is a transaction. */
-	assert_in_range((before - assert_pair()) / 200, *acknowledged, *acknowledged + 1);
+	assert_uint_in_range((before - assert_pair()) / 200, *acknowledged, *acknowledged + 1);
 	return killed;
 }
 
