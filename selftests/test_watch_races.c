@@ -38,11 +38,10 @@ static unsigned long race_reads(void)
 struct swapper {
 	int		fd[2];
 	uint64_t	offset1, length;	/* 0: whole files */
-	int		swaps;			/* or until it is stopped */
 	bool		rests;			/* as long as each swap took */
 	atomic_bool	stop;
-	atomic_bool	done;
-	int		error;
+	atomic_int	swaps;
+	atomic_int	error;
 };
 
 static int64_t now_us(void)
@@ -63,18 +62,24 @@ static void *swap_on_and_on(void *argument)
 		.length		= swapper->length,
 		.flags		= swapper->length ? 0 : EXCHRANGE_TO_EOF,
 	};
-	int i;
 
-	for (i = 0; !swapper->error && !atomic_load(&swapper->stop) &&
-	     (!swapper->swaps || i < swapper->swaps); i++) {
+	while (!swapper->error && !atomic_load(&swapper->stop)) {
 		int64_t start = now_us();
 
 		swapper->error = device_exchange(&range);
+		swapper->swaps++;
 		if (swapper->rests)
 			usleep(now_us() - start);
 	}
-	atomic_store(&swapper->done, true);
 	return NULL;
+}
+
+static pthread_t start_swapper(struct swapper *swapper)
+{
+	pthread_t thread;
+
+	assert_int_equal(pthread_create(&thread, NULL, swap_on_and_on, swapper), 0);
+	return thread;
 }
 
 static void stop_swapper(struct swapper *swapper, pthread_t thread)
@@ -84,26 +89,37 @@ static void stop_swapper(struct swapper *swapper, pthread_t thread)
 	assert_int_equal(swapper->error, 0);
 }
 
+/*
+ * Until the page was seen odd, and that many swaps were made: a minute at most, for on a busy
+ * machine this thread and the swapper may each stand still for long.
+ */
+static bool see_odd(const struct exchrange_watch_page *page, struct swapper *swapper, int swaps)
+{
+	const int64_t give_up = now_us() + 60000000;
+	bool odd = false;
+
+	while ((!odd || swapper->swaps < swaps) && !swapper->error && now_us() < give_up) {
+		odd |= sequence_of(page) & 1;
+		sched_yield();
+	}
+	return odd && swapper->swaps >= swaps;
+}
+
 static void test_odd_while_it_changes(void **state)
 {
 	struct pair pair = make_pair(scattered);
-	struct swapper swapper = { .fd = { pair.fd[0], pair.fd[1] }, .swaps = 10 };
-	unsigned long odd[2] = { };
-	pthread_t thread;
+	struct swapper swapper = { .fd = { pair.fd[0], pair.fd[1] } };
+	pthread_t thread = start_swapper(&swapper);
+	bool odd[2];
 	int i;
 
 	(void)state;
-	assert_int_equal(pthread_create(&thread, NULL, swap_on_and_on, &swapper), 0);
-	while (!atomic_load(&swapper.done)) {
-		for (i = 0; i < 2; i++)
-			odd[i] += sequence_of(pair.page[i]) & 1;
-		sched_yield();
-	}
-	pthread_join(thread, NULL);
-	assert_int_equal(swapper.error, 0);
+	for (i = 0; i < 2; i++)
+		odd[i] = see_odd(pair.page[i], &swapper, 10);
+	stop_swapper(&swapper, thread);
 	for (i = 0; i < 2; i++) {
-		assert_true(odd[i] > 0);
-		assert_int_equal(sequence_of(pair.page[i]), 20);
+		assert_true(odd[i]);
+		assert_int_equal(sequence_of(pair.page[i]), 2 * swapper.swaps);
 	}
 	drop_pair(&pair);
 }
@@ -148,7 +164,7 @@ static void test_watch_that_begins_in_the_middle(void **state)
 	(void)state;
 	unmap_page(pair.page[0]);
 	close(pair.watch[0]);
-	assert_int_equal(pthread_create(&thread, NULL, swap_on_and_on, &swapper), 0);
+	thread = start_swapper(&swapper);
 	for (turns = 0; turns < 20000 && (born_odd < 5 || valid < 5); turns++) {
 		struct exchrange_watcher watcher;
 		uint32_t sequence;
@@ -181,7 +197,8 @@ static void test_many_exchanges_of_one_file(void **state)
 	struct swapper swappers[4] = { };
 	struct pair pair = make_pair(plain);
 	pthread_t threads[COUNT(swappers)];
-	uint64_t odd = 0;
+	bool odd[COUNT(swappers)];
+	unsigned int swaps = 0;
 	size_t i;
 
 	(void)state;
@@ -193,33 +210,29 @@ static void test_many_exchanges_of_one_file(void **state)
 		swappers[i].fd[1] = make_file(name, plain, 3 + i);
 		swappers[i].offset1 = i * BLOCK;
 		swappers[i].length = BLOCK;
-		swappers[i].swaps = 100;
-		assert_int_equal(pthread_create(&threads[i], NULL, swap_on_and_on,
-						&swappers[i]), 0);
+		threads[i] = start_swapper(&swappers[i]);
 	}
+	for (i = 0; i < COUNT(swappers); i++)
+		odd[i] = see_odd(pair.page[0], &swappers[i], 100);
 	for (i = 0; i < COUNT(swappers); i++) {
-		while (!atomic_load(&swappers[i].done)) {
-			odd += sequence_of(pair.page[0]) & 1;
-			sched_yield();
-		}
-		pthread_join(threads[i], NULL);
-		assert_int_equal(swappers[i].error, 0);
+		stop_swapper(&swappers[i], threads[i]);
+		assert_true(odd[i]);
+		swaps += swappers[i].swaps;
 		close(swappers[i].fd[1]);
 	}
-	assert_true(odd > 0);
-	assert_int_equal(pair.page[0]->count, 100 * COUNT(swappers));
+	assert_int_equal(pair.page[0]->count, swaps);
 	assert_int_equal(sequence_of(pair.page[0]) & 1, 0);
 	/* Where they overlap, they share an odd number. */
-	assert_uint_in_range(sequence_of(pair.page[0]), 2, 2 * 100 * COUNT(swappers));
+	assert_uint_in_range(sequence_of(pair.page[0]), 2, 2 * swaps);
 	assert_int_equal(pair.page[1]->count, 0);
-	assert_int_equal(read_count(pair.watch[0]), 100 * COUNT(swappers));
+	assert_int_equal(read_count(pair.watch[0]), swaps);
 	drop_pair(&pair);
 }
 
 struct opener {
 	int		fd;
 	atomic_bool	*stop;
-	unsigned long	watches;
+	atomic_ulong	watches;
 	int		error;
 };
 
@@ -249,9 +262,10 @@ static void *open_and_close(void *argument)
 static void test_watches_come_and_go(void **state)
 {
 	int fd[2] = { make_file("file1", plain, 1), make_file("file2", plain, 2) };
-	struct swapper swapper = { .fd = { fd[0], fd[1] }, .swaps = 500 };
-	struct opener openers[3] = { };
-	pthread_t threads[COUNT(openers)];
+	struct swapper swapper = { .fd = { fd[0], fd[1] } };
+	const int64_t give_up = now_us() + 60000000;
+	pthread_t threads[3], swapping = start_swapper(&swapper);
+	struct opener openers[COUNT(threads)] = { };
 	size_t i;
 
 	(void)state;
@@ -261,13 +275,16 @@ static void test_watches_come_and_go(void **state)
 		assert_int_equal(pthread_create(&threads[i], NULL, open_and_close,
 						&openers[i]), 0);
 	}
-	swap_on_and_on(&swapper);
-	assert_int_equal(swapper.error, 0);
-	atomic_store(&swapper.stop, true);
+	for (i = 0; i < COUNT(openers); i++)
+		while ((openers[i].watches < 10 || swapper.swaps < 500) && !swapper.error &&
+		       now_us() < give_up)
+			usleep(1000);
+	stop_swapper(&swapper, swapping);
+	assert_true(swapper.swaps >= 500);
 	for (i = 0; i < COUNT(openers); i++) {
 		pthread_join(threads[i], NULL);
 		assert_int_equal(openers[i].error, 0);
-		assert_true(openers[i].watches > 0);
+		assert_true(openers[i].watches >= 10);
 	}
 	close(fd[0]);
 	close(fd[1]);
