@@ -71,6 +71,12 @@ bool exchange_has_pinned_pages(struct address_space *mapping, pgoff_t start, pgo
 int exchange_drop_pages(struct address_space *mapping, loff_t start, loff_t last,
 			unsigned long give_up);
 
+/* keep_pages.c */
+struct exchange_kept;
+
+struct exchange_kept *exchange_keep_pages(const struct exchange_vector *vector);
+void exchange_put_pages(struct exchange_kept *kept, bool exchanged);
+
 /* rights.c */
 const struct private_symbol *exchange_rights_symbol(void);
 int exchange_check_rights(struct exchange_vector *vector);

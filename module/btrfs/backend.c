@@ -267,8 +267,12 @@ static int exchange_extents(struct btrfs_exchange *exchange)
 /* Nobody sees the contents from here on until they are what they stay. */
 static int exchange_unseen(struct btrfs_exchange *exchange)
 {
-	return btrfs_exchange_drop_cache(exchange) ?:
-	       remove_privileges(exchange) ?: exchange_extents(exchange);
+	struct exchange_kept *kept = exchange_keep_pages(exchange->vector);
+	int error = btrfs_exchange_drop_cache(exchange) ?:
+		    remove_privileges(exchange) ?: exchange_extents(exchange);
+
+	exchange_put_pages(kept, !error);
+	return error;
 }
 
 /* Everything is checked, flushed and locked but the extents. */

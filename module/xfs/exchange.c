@@ -254,6 +254,7 @@ static int plan_with_space(struct xfs_exchange *exchange)
 static int exchange_locked(struct xfs_exchange *exchange)
 {
 	bool planned = !has_privileges(exchange) || exchange->dry_run;
+	struct exchange_kept *kept = NULL;
 	int error;
 
 	error = xfs_exchange_prepare_ends(exchange) ?: plan_with_space(exchange);
@@ -261,12 +262,15 @@ static int exchange_locked(struct xfs_exchange *exchange)
 		return error;
 
 	exchange_watch_begin(exchange->vector);
-	if (!exchange->dry_run)
+	if (!exchange->dry_run) {
+		kept = exchange_keep_pages(exchange->vector);
 		error = remove_privileges(exchange);
+	}
 	if (!error)
 		error = exchange_space(exchange, planned);
 	if (!error && !exchange->dry_run)
 		exchange->end_error = xfs_exchange_settle_ends(exchange);
+	exchange_put_pages(kept, !error);
 	exchange_watch_end(exchange->vector, !error);
 	return error;
 }

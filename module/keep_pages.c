@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Keeps in the page cache what file1 has there, for those who read file2 after the exchange.
+ *
+ * An exchange takes the pages of both files out of the cache.  What was cached in file1, as all
+ * is that has just been written, is put into file2's cache, as if it had been written there, and
+ * nobody waits for the disk to read it.  It is clean: file1 was written back.  It is a copy, for
+ * others may still have the page: a pipe that it was spliced to is not to see what is written to
+ * file2.
+ *
+ * The caller holds the inodes' locks and invalidate_locks from before exchange_keep_pages() until
+ * after exchange_put_pages(): no page comes into the cache in between, and none changes but by
+ * a device through a pin, which the exchange waits for before the page leaves the cache.
+ * The copy is taken after that.
+ *
+ * No memory is waited for: a page that does not get any is read again.
+ */
+#include <linux/dax.h>
+#include <linux/highmem.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/slab.h>
+
+#include "compat.h"
+#include "exchange.h"
+
+/* The locks are held while they are copied: 4 MiB take less than a millisecond. */
+#define MOST_PAGES	1024
+
+struct kept_page {
+	struct page		*from;		/* with a reference */
+	struct address_space	*to;
+	pgoff_t			index;
+};
+
+struct exchange_kept {
+	u32			count, room;
+	struct kept_page	pages[];
+};
+
+/* Pages of file1 that become pages of file2, which are @ahead pages less far on. */
+struct page_range {
+	struct address_space	*from, *to;
+	pgoff_t			start, end, ahead;
+};
+
+static u64 bytes_behind(const struct inode *inode, u64 offset)
+{
+	u64 size = i_size_read(inode);
+
+	return size > offset ? size - offset : 0;
+}
+
+/*
+ * Whether an end of file1 comes nearer, into a page: btrfs waits until nobody has a reference to
+ * that, and here it would have one.
+ */
+static bool cuts_a_page(const struct exchange_request *request)
+{
+	u64 tail1 = bytes_behind(file_inode(request->file1), request->file1_offset);
+	u64 tail2 = bytes_behind(file_inode(request->file2), request->file2_offset);
+
+	return request->flags & EXCHRANGE_TO_EOF && tail2 < tail1 &&
+	       offset_in_page(request->file1_offset + tail2);
+}
+
+/* Whether all of a range of file1 gets to pages of file2.  Of FILE1_WRITTEN nobody knows yet. */
+static bool moves_pages(const struct exchange_request *request)
+{
+	const struct inode *inode1 = file_inode(request->file1);
+	const struct inode *inode2 = file_inode(request->file2);
+
+	return !(request->flags & EXCHRANGE_FILE1_WRITTEN) && !cuts_a_page(request) &&
+	       !offset_in_page(request->file1_offset - request->file2_offset) &&
+	       !IS_DAX(inode1) && !IS_DAX(inode2) && inode2->i_blkbits <= PAGE_SHIFT;
+}
+
+/* Whole pages: one that an end is in has zeroes behind it, that others see to. */
+static struct page_range range_of(const struct exchange_request *request)
+{
+	struct inode *inode1 = file_inode(request->file1), *inode2 = file_inode(request->file2);
+	u64 offset1 = request->file1_offset, offset2 = request->file2_offset;
+	u64 length = min(request->length, bytes_behind(inode1, offset1));
+
+	if (!moves_pages(request))
+		return (struct page_range) { };
+	return (struct page_range) {
+		.from	= inode1->i_mapping,
+		.to	= inode2->i_mapping,
+		.start	= DIV_ROUND_UP_ULL(offset1, PAGE_SIZE),
+		.end	= (offset1 + length) >> PAGE_SHIFT,
+		.ahead	= (offset1 >> PAGE_SHIFT) - (offset2 >> PAGE_SHIFT),
+	};
+}
+
+/* Each page of a folio of file1's that is in the range. */
+static void keep_folio(struct exchange_kept *kept, const struct page_range *range,
+		       struct folio *folio)
+{
+	pgoff_t index = max(folio->index, range->start);
+	pgoff_t end = min(folio->index + folio_nr_pages(folio), range->end);
+
+	if (!folio_test_uptodate(folio))
+		return;
+	for (; index < end && kept->count < kept->room; index++) {
+		folio_get(folio);
+		kept->pages[kept->count++] = (struct kept_page) {
+			.from	= folio_file_page(folio, index),
+			.to	= range->to,
+			.index	= index - range->ahead,
+		};
+	}
+}
+
+static void keep_range(struct exchange_kept *kept, const struct page_range *range)
+{
+	pgoff_t start = range->start;
+	struct folio_batch batch;
+	unsigned int i;
+
+	folio_batch_init(&batch);
+	while (kept->count < kept->room && start < range->end &&
+	       filemap_get_folios(range->from, &start, range->end - 1, &batch)) {
+		for (i = 0; i < folio_batch_count(&batch); i++)
+			keep_folio(kept, range, batch.folios[i]);
+		folio_batch_release(&batch);
+		cond_resched();
+	}
+}
+
+/* How many there may be at most. */
+static u32 count_pages(const struct exchange_vector *vector)
+{
+	u64 count = 0;
+	u32 i;
+
+	for (i = 0; i < vector->count && count < MOST_PAGES; i++) {
+		const struct page_range range = range_of(&vector->requests[i]);
+
+		if (range.start < range.end)
+			count += min(range.end - range.start, range.from->nrpages);
+		cond_resched();
+	}
+	return min_t(u64, count, MOST_PAGES);
+}
+
+/*
+ * What is to be kept, before it leaves the cache, or NULL.  With references: until
+ * exchange_put_pages() nothing else takes the pages out of file1's cache.
+ */
+struct exchange_kept *exchange_keep_pages(const struct exchange_vector *vector)
+{
+	u32 room = count_pages(vector), i;
+	struct exchange_kept *kept;
+
+	if (!room)
+		return NULL;
+	kept = kmalloc(struct_size(kept, pages, room), GFP_NOWAIT | __GFP_NOWARN);
+	if (!kept)
+		return NULL;
+	kept->count = 0;
+	kept->room = room;
+	for (i = 0; i < vector->count && kept->count < room; i++) {
+		const struct page_range range = range_of(&vector->requests[i]);
+
+		keep_range(kept, &range);
+		cond_resched();
+	}
+	return kept;
+}
+
+/* What has not left the cache has not moved, as a hole for a hole. */
+static void put_back(const struct kept_page *page)
+{
+	struct folio *from = page_folio(page->from), *folio;
+	gfp_t gfp = mapping_gfp_mask(page->to) & ~__GFP_DIRECT_RECLAIM;
+
+	if (from->mapping || !folio_test_uptodate(from) || folio_maybe_dma_pinned(from))
+		return;
+	folio = __filemap_get_folio(page->to, page->index, FGP_LOCK | FGP_CREAT,
+				    gfp | __GFP_NOWARN);
+	if (IS_ERR_OR_NULL(folio))
+		return;
+	if (!folio_test_uptodate(folio) && folio_nr_pages(folio) == 1) {
+		copy_highpage(folio_page(folio, 0), page->from);
+		flush_dcache_folio(folio);
+		folio_mark_uptodate(folio);
+	}
+	folio_unlock(folio);
+	folio_put(folio);
+}
+
+/* Puts that into file2's cache if it was @exchanged, and lets go of it. */
+void exchange_put_pages(struct exchange_kept *kept, bool exchanged)
+{
+	u32 i;
+
+	if (!kept)
+		return;
+	for (i = 0; i < kept->count; i++) {
+		if (exchanged)
+			put_back(&kept->pages[i]);
+		put_page(kept->pages[i].from);
+		cond_resched();
+	}
+	kfree(kept);
+}
