@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # count_ktap.awk: counts the tests in KTAP: "PASSED FAILED SKIPPED".  A test with subtests is not
-# counted beside them; that it failed though none of them did is a failure, and so is that
-# there are not so many results as were planned, which is said on standard error.
+# counted beside them, but where there was none since all was skipped; that it failed though none of
+# them did is a failure, and so is that there are not so many results as were planned, which is
+# said on standard error.
 
 # All tests of this depth should be there.
 function finish(depth,	bad_plan)
@@ -24,6 +25,8 @@ function result(depth, verdict)
 		finish(depth + 1)
 		if (verdict == "bad" && !bad_below[depth + 1])
 			bad++
+		if (verdict == "skip" && !seen[depth + 1])
+			skipped++
 	} else if (verdict == "bad") {
 		bad++
 	} else if (verdict == "skip") {
