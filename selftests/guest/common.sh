@@ -35,26 +35,21 @@ add_suite()
 # $memory (MiB), $boot_options.
 choose_guest()
 {
-	local debian_kernel=(linux-image-amd64 linux-headers-amd64)
-	local trixie=(acl attr dkms fio inotify-tools libsqlite3-dev mandoc sparse sqlite3 strace xfslibs-dev)
+	local kernel_packages=(linux-image-amd64 linux-headers-amd64)
+	local tools=(acl attr dkms fio inotify-tools libsqlite3-dev mandoc sparse sqlite3 strace xfslibs-dev)
 	# What people save files with, and in.
 	local users=(bash-completion bubblewrap crun git libcap2-bin moreutils nano podman uidmap
 		vim zsh)
-	packages=(
-		gcc make libc6-dev bpftool libcmocka-dev libjson-c-dev libmount-dev pkgconf
-		kmod xz-utils busybox-static procps e2fsprogs xfsprogs btrfs-progs dmsetup
-	)
 	debian_options=()
 	memory=2048
 	boot_options=()
 	case $1 in
 	6.12)
 		suite=trixie
-		packages+=("${debian_kernel[@]}" "${trixie[@]}" "${users[@]}")
 		;;
 	6.12-debug)
 		suite=trixie
-		packages+=("${trixie[@]}" linux-source-6.12 bc bison flex libelf-dev dwarves)
+		kernel_packages=()
 		memory=4096
 		# With ACPI it stands for minutes in its interpreter, under emulation.
 		boot_options=(acpi=off)
@@ -62,28 +57,35 @@ choose_guest()
 	backports)
 		suite=trixie
 		add_suite trixie-backports
-		packages+=(linux-{base,image-amd64,headers-amd64}/trixie-backports)
-		packages+=("${trixie[@]}" "${users[@]}")
+		kernel_packages=(linux-{base,image-amd64,headers-amd64}/trixie-backports)
 		;;
 	bookworm-6.12)
 		suite=bookworm
 		add_suite bookworm-backports
-		packages+=(linux-{image-amd64,headers-amd64}/bookworm-backports)
+		kernel_packages=(linux-{image-amd64,headers-amd64}/bookworm-backports)
 		;;
 	sid)
 		suite=sid
 		# Where nobody has renewed the mirror for a week, it still serves.
 		debian_options+=(--aptopt='Acquire::Check-Valid-Until "false"')
-		packages+=("${debian_kernel[@]}" "${trixie[@]}" "${users[@]}")
 		;;
 	6.1)
 		suite=bookworm
-		packages+=("${debian_kernel[@]}")
 		;;
 	*)
 		die "there is no guest with kernel $1: take 6.12 (Debian 13), 6.12-debug (the same with lockdep, KASAN and so on), 6.1 or bookworm-6.12 (Debian 12), backports or sid (the newest)"
 		;;
 	esac
+	packages=(
+		gcc make libc6-dev bpftool libcmocka-dev libjson-c-dev libmount-dev pkgconf
+		kmod xz-utils busybox-static procps e2fsprogs xfsprogs btrfs-progs dmsetup
+		"${kernel_packages[@]}" "${tools[@]}"
+	)
+	if [ "$1" = 6.12-debug ]; then
+		packages+=(linux-source-6.12 bc bison flex libelf-dev dwarves)
+	else
+		packages+=("${users[@]}")
+	fi
 }
 
 # Where a guest keeps what is built of this source folder: clones do not mix.
