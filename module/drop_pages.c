@@ -63,6 +63,16 @@ bool exchange_has_pinned_pages(struct address_space *mapping, pgoff_t start, pgo
 	return mapping_writably_mapped(mapping) && has_pinned(mapping, start, last);
 }
 
+/*
+ * Whether anyone but the caller, who has @references, has a reference to @folio, which has left
+ * the cache.  One that is on no LRU list is in a CPU's batch of those that go there, or was taken
+ * from one: that is a reference too.
+ */
+bool exchange_is_held(struct folio *folio, int references)
+{
+	return folio_ref_count(folio) > references + (folio_test_lru(folio) ? 0 : 1);
+}
+
 /* -EBUSY: a folio is pinned or has become dirty again. */
 static int try_to_drop(struct address_space *mapping, loff_t start, loff_t last)
 {

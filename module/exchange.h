@@ -68,6 +68,7 @@ int exchange_check_locked(struct exchange_vector *vector, u32 alignment);
 #define EXCHANGE_PIN_TIMEOUT	HZ
 
 bool exchange_has_pinned_pages(struct address_space *mapping, pgoff_t start, pgoff_t last);
+bool exchange_is_held(struct folio *folio, int references);
 int exchange_drop_pages(struct address_space *mapping, loff_t start, loff_t last,
 			unsigned long give_up);
 

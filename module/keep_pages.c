@@ -10,8 +10,10 @@
  *
  * The caller holds the inodes' locks and invalidate_locks from before exchange_keep_pages() until
  * after exchange_put_pages(): no page comes into the cache in between, and none changes but by
- * a device through a pin, which the exchange waits for before the page leaves the cache.
- * The copy is taken after that.
+ * who has a reference to it: a device by a transfer into a mapping that is there no more, or that
+ * takes no pin (Linux 6.1); a debugger.  What these write to a page that has left the cache is
+ * lost, and must not come to light before it is.  So a page that somebody else has, or has made
+ * dirty, is not copied.
  *
  * No memory is waited for: a page that does not get any is read again.
  */
@@ -20,6 +22,7 @@
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/slab.h>
+#include <linux/sort.h>
 
 #include "compat.h"
 #include "exchange.h"
@@ -169,14 +172,24 @@ struct exchange_kept *exchange_keep_pages(const struct exchange_vector *vector)
 	return kept;
 }
 
-/* What has not left the cache has not moved, as a hole for a hole. */
-static void put_back(const struct kept_page *page)
+/*
+ * Whether a folio is what it was when it was written back, and stays so; @references to it are
+ * ours.  What has not left the cache has not moved, as a hole for a hole.
+ */
+static bool is_still_clean(struct folio *folio, int references)
 {
-	struct folio *from = page_folio(page->from), *folio;
-	gfp_t gfp = mapping_gfp_mask(page->to) & ~__GFP_DIRECT_RECLAIM;
+	if (folio->mapping || exchange_is_held(folio, references))
+		return false;
+	/* Who had it has made it dirty before letting go of it. */
+	smp_acquire__after_ctrl_dep();
+	return folio_test_uptodate(folio) && !folio_test_dirty(folio);
+}
 
-	if (from->mapping || !folio_test_uptodate(from) || folio_maybe_dma_pinned(from))
-		return;
+static void copy_kept(const struct kept_page *page)
+{
+	gfp_t gfp = mapping_gfp_mask(page->to) & ~__GFP_DIRECT_RECLAIM;
+	struct folio *folio;
+
 	folio = __filemap_get_folio(page->to, page->index, FGP_LOCK | FGP_CREAT,
 				    gfp | __GFP_NOWARN);
 	if (IS_ERR_OR_NULL(folio))
@@ -190,18 +203,42 @@ static void put_back(const struct kept_page *page)
 	folio_put(folio);
 }
 
+/* Those of a folio are side by side then. */
+static int compare_pages(const void *a, const void *b)
+{
+	const struct page *x = ((const struct kept_page *)a)->from;
+	const struct page *y = ((const struct kept_page *)b)->from;
+
+	return (x > y) - (x < y);
+}
+
+/* Copies the pages of the folio of the page @i if they are to be, and returns how many they are. */
+static u32 put_folio(const struct exchange_kept *kept, u32 i, bool copy)
+{
+	struct folio *folio = page_folio(kept->pages[i].from);
+	u32 count = 1, j;
+
+	while (i + count < kept->count && page_folio(kept->pages[i + count].from) == folio)
+		count++;
+	copy = copy && is_still_clean(folio, count);
+	for (j = i; j < i + count; j++) {
+		if (copy)
+			copy_kept(&kept->pages[j]);
+		cond_resched();
+	}
+	folio_put_refs(folio, count);
+	return count;
+}
+
 /* Puts that into file2's cache if it was @exchanged, and lets go of it. */
 void exchange_put_pages(struct exchange_kept *kept, bool exchanged)
 {
-	u32 i;
+	u32 i = 0;
 
 	if (!kept)
 		return;
-	for (i = 0; i < kept->count; i++) {
-		if (exchanged)
-			put_back(&kept->pages[i]);
-		put_page(kept->pages[i].from);
-		cond_resched();
-	}
+	sort(kept->pages, kept->count, sizeof(kept->pages[0]), compare_pages, NULL);
+	while (i < kept->count)
+		i += put_folio(kept, i, exchanged);
 	kfree(kept);
 }

@@ -366,6 +366,67 @@ static void test_reads_beside_exchanges(void **state)
 	close(fd2);
 }
 
+/* --- a read into a mapping that is gone when the exchange begins ------------------------ */
+
+static void *read_block(void *memory)
+{
+	return (void *)(uintptr_t)(pread(slow_device, memory, BLOCK, 7 * BLOCK) == BLOCK);
+}
+
+/* The byte that the file begins with, as the cache has it, and as the disk has it. */
+static void read_twice(int fd, char byte[2])
+{
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		assert_int_equal(pread(fd, &byte[i], 1, 0), 1);
+		assert_int_equal(fsync(fd), 0);
+		assert_int_equal(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+	}
+}
+
+/* One exchange at some time of the read; whether the read was under way when the mapping went. */
+static bool exchange_after_unmapping(unsigned int delay, unsigned int round)
+{
+	struct exchrange_range range = {
+		.file1_fd = make_whole("file1", 'a', BLOCK),
+		.file2_fd = make_whole("file2", 'b', BLOCK),
+		.length = BLOCK, .flags = EXCHRANGE_DSYNC,
+	};
+	int i, fd[2] = { range.file1_fd, range.file2_fd };
+	char *memory = map_file(fd[0], PROT_READ | PROT_WRITE), byte[2];
+	pthread_t thread;
+	void *was_read;
+
+	assert_int_equal(pthread_create(&thread, NULL, read_block, memory), 0);
+	usleep(4000);
+	munmap(memory, FILE_SIZE);
+	usleep(delay);
+	assert_int_equal(device_exchange(&range), 0);
+	assert_int_equal(pthread_join(thread, &was_read), 0);
+	for (i = 0; i < 2; i++) {
+		read_twice(fd[i], byte);
+		if (byte[0] != byte[1])
+			fail_msg("round %u: file%d has %#x in the cache and %#x on the disk",
+				 round, i + 1, byte[0], byte[1]);
+		close(fd[i]);
+	}
+	return was_read;
+}
+
+/* Nobody waits for it: what it brings may be lost, but nobody sees it first. */
+static void test_read_into_a_removed_mapping(void **state)
+{
+	unsigned int round, rounds = 300 / test_share() + 100, reads = 0, seed = 1;
+
+	(void)state;
+	for (round = 0; round < rounds; round++)
+		reads += exchange_after_unmapping(rand_r(&seed) % (1000 * SLOW_MS), round);
+	print_message("# %u exchanges of %u beside reads into a mapping that is gone\n",
+		      reads, rounds);
+	assert_true(reads > rounds / 4);
+}
+
 /*
  * btrfs itself gives up a page that a device makes dirty after it was written back: "folio is
  * marked dirty without notifying the fs" (Linux 6.12), with any fsync in the place of the
@@ -383,6 +444,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_read_in_the_range),
 		cmocka_unit_test(test_read_before_a_nearer_end),
 		cmocka_unit_test(test_reads_beside_exchanges),
+		cmocka_unit_test(test_read_into_a_removed_mapping),
 	};
 
 	start(argc, argv);

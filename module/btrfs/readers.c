@@ -87,18 +87,6 @@ void btrfs_exchange_lock_cache(const struct btrfs_exchange *exchange)
 	}
 }
 
-/*
- * Whether anyone but the caller has a reference to @folio, which has left the cache.  One that
- * is on no LRU list is in a CPU's batch of those that go there, or was taken from one: that
- * is a reference too.
- */
-static bool is_held(struct folio *folio)
-{
-	int ours = folio_test_lru(folio) ? 1 : 2;
-
-	return folio_ref_count(folio) > ours;
-}
-
 /* Puts what this CPU keeps of pages on its way where it belongs: that has references. */
 static void drain_batches(struct file *file, const struct folio *folio)
 {
@@ -112,7 +100,7 @@ static bool is_let_go(struct file *file, struct folio *folio)
 	int i;
 
 	for (i = 0; i < LOOKS + SLEEPS; i++) {
-		if (!is_held(folio)) {
+		if (!exchange_is_held(folio, 1)) {
 			/* Who had it has read the old size, before the new is written. */
 			smp_acquire__after_ctrl_dep();
 			return true;
@@ -195,7 +183,7 @@ int btrfs_exchange_await_readers(struct btrfs_exchange *exchange,
 
 			if (!folio)
 				continue;
-			while (!error && is_held(folio) &&
+			while (!error && exchange_is_held(folio, 1) &&
 			       time_before(jiffies, deadline)) {
 				usleep_range(100, 500);
 				if (fatal_signal_pending(current))
