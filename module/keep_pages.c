@@ -37,8 +37,9 @@ struct kept_page {
 };
 
 struct exchange_kept {
-	u32			count, room;
-	struct kept_page	pages[];
+	const struct exchange_vector	*vector;
+	u32				count, room;
+	struct kept_page		pages[];
 };
 
 /* Pages of file1 that become pages of file2, which are @ahead pages less far on. */
@@ -161,6 +162,7 @@ struct exchange_kept *exchange_keep_pages(const struct exchange_vector *vector)
 	kept = kmalloc(struct_size(kept, pages, room), GFP_NOWAIT | __GFP_NOWARN);
 	if (!kept)
 		return NULL;
+	kept->vector = vector;
 	kept->count = 0;
 	kept->room = room;
 	for (i = 0; i < vector->count && kept->count < room; i++) {
@@ -170,6 +172,20 @@ struct exchange_kept *exchange_keep_pages(const struct exchange_vector *vector)
 		cond_resched();
 	}
 	return kept;
+}
+
+/*
+ * Whether a file has ever failed to write back, or has had a page in the cache that a direct
+ * write did not get out of it: then its pages, though clean, may not be what the disk has.
+ */
+static bool has_lost_writes(const struct exchange_vector *vector)
+{
+	u32 i;
+
+	for (i = 0; i < vector->inode_count; i++)
+		if (filemap_check_wb_err(vector->inodes[i].inode->i_mapping, 0))
+			return true;
+	return false;
 }
 
 /*
@@ -237,6 +253,7 @@ void exchange_put_pages(struct exchange_kept *kept, bool exchanged)
 
 	if (!kept)
 		return;
+	exchanged = exchanged && !has_lost_writes(kept->vector);
 	sort(kept->pages, kept->count, sizeof(kept->pages[0]), compare_pages, NULL);
 	while (i < kept->count)
 		i += put_folio(kept, i, exchanged);

@@ -547,6 +547,48 @@ static void test_row(void **state)
 		      tally.none, tally.moves, tally.lost);
 }
 
+/*
+ * What could not be written back is in the cache alone, and fsync has said so: with an exchange
+ * that says nothing file2 does not get it, for as long as it happens to be cached.
+ */
+static void test_lost_write_does_not_move(void **state)
+{
+	const struct file_spec plain = { SHAPE_PLAIN, 8 * BLOCK };
+	struct exchrange_range range = { .length = 8 * BLOCK, .flags = EXCHRANGE_DSYNC };
+	struct picture cached, written;
+	bool same;
+	int error;
+
+	(void)state;
+	enter_scratch(kind->mkfs, "defaults");
+	range.file1_fd = make_file("file1", plain, 1);
+	range.file2_fd = make_file("file2", plain, 2);
+	assert_int_equal(run("sync -f " SCRATCH), 0);
+	assert_int_equal(pwrite(range.file1_fd, "lost", 4, BLOCK), 4);
+	set_table(WRITES_FAIL_TABLE);
+	assert_int_equal(fsync(range.file1_fd), -1);
+	set_table(GOOD_TABLE);
+	error = device_exchange(&range);
+	cached = take_picture(range.file2_fd);
+	fsync(range.file2_fd);
+	assert_int_equal(posix_fadvise(range.file2_fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+	written = take_picture(range.file2_fd);
+	same = same_bytes(&cached, &written);
+	print_message("# the exchange's answer: %s\n", strerror(error));
+	drop_picture(&cached);
+	drop_picture(&written);
+	close(range.file1_fd);
+	close(range.file2_fd);
+	leave_scratch();
+	assert_true(same);
+	if (error)
+		assert_true(error == EIO || error == EROFS);
+}
+
+static const struct CMUnitTest others[] = {
+	cmocka_unit_test(test_lost_write_does_not_move),
+};
+
 static int set_up(void **state)
 {
 	const char *wanted = getenv("EXCHRANGE_SEED"), *disk = getenv("SCRATCH_DEV1");
@@ -576,6 +618,8 @@ int main(int argc, char **argv)
 		.row_size	= sizeof(rows[0]),
 		.row_count	= COUNT(rows),
 		.test		= test_row,
+		.others		= others,
+		.other_count	= COUNT(others),
 		.setup		= set_up,
 		.teardown	= tear_down,
 	};
