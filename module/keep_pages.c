@@ -206,11 +206,16 @@ static void copy_kept(const struct kept_page *page)
 	gfp_t gfp = mapping_gfp_mask(page->to) & ~__GFP_DIRECT_RECLAIM;
 	struct folio *folio;
 
+	/* To read what the hardware has lost stops the machine. */
+	if (PageHWPoison(page->from))
+		return;
 	folio = __filemap_get_folio(page->to, page->index, FGP_LOCK | FGP_CREAT,
 				    gfp | __GFP_NOWARN);
 	if (IS_ERR_OR_NULL(folio))
 		return;
-	if (!folio_test_uptodate(folio) && folio_nr_pages(folio) == 1) {
+	/* What the file system keeps of a page that was there tells of parts of it. */
+	if (!folio_test_uptodate(folio) && !folio_test_private(folio) &&
+	    folio_nr_pages(folio) == 1) {
 		copy_highpage(folio_page(folio, 0), page->from);
 		flush_dcache_folio(folio);
 		folio_mark_uptodate(folio);

@@ -17,7 +17,8 @@
  *    before.  The odd one is written before the smp_wmb() of exchange_watch_begin(), the
  *    page cache is dropped and the block maps change after it.  New contents come to a
  *    reader through a page that somebody brought into the cache under the invalidate_lock
- *    (or the inode lock) that the exchange had held, so after its release; and to a
+ *    (or the inode lock) that the exchange had held, so after its release, or that the exchange
+ *    itself has put there, so after the odd store; and to a
  *    mapping through a page table entry that was written after that, which the CPU
  *    reads before it reads the page.
  *

@@ -6,6 +6,7 @@
  */
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -289,12 +290,80 @@ static void test_slots(void **state)
 	close(staging);
 }
 
+/* Each file is file1 of a pair and file2 of another, or both in one. */
+static void test_both_ways(void **state)
+{
+	struct exchrange_range within = {
+		.file1_offset = 3 * BLOCK, .file2_offset = 20 * BLOCK, .length = 9 * BLOCK,
+	};
+	struct exchrange_pair pairs[2];
+	struct picture wanted[2];
+	int fd[2], i;
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		fd[i] = make_file(i ? "file2" : "file1", plain, i + 1);
+		wanted[i] = take_picture(fd[i]);
+	}
+	pairs[0] = block_pair(fd[0], 0, fd[1], 1);
+	pairs[1] = block_pair(fd[1], 0, fd[0], 1);
+	model_exchange(&wanted[0], &wanted[1], 0, BLOCK, BLOCK, 0);
+	model_exchange(&wanted[1], &wanted[0], 0, BLOCK, BLOCK, 0);
+	assert_int_equal(exchange_list(pairs, COUNT(pairs), 0).error, 0);
+	within.file1_fd = fd[0];
+	within.file2_fd = fd[0];
+	model_exchange(&wanted[0], &wanted[0], within.file1_offset, within.file2_offset,
+		       within.length, 0);
+	assert_int_equal(device_exchange(&within), 0);
+	end_pair(fd, wanted);
+}
+
+/* What a mapping of file1 has stored, and nobody has written back, moves with the page. */
+static void test_mapped_page_is_stored_to(void **state)
+{
+	struct exchrange_range range = { .length = BLOCKS * BLOCK };
+	struct picture wanted[2];
+	uint8_t *mapping;
+	int fd[2], i;
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		fd[i] = make_file(i ? "file2" : "file1", plain, i + 1);
+		wanted[i] = take_picture(fd[i]);
+	}
+	mapping = mmap(NULL, BLOCKS * BLOCK, PROT_READ | PROT_WRITE, MAP_SHARED, fd[0], 0);
+	assert_ptr_not_equal(mapping, MAP_FAILED);
+	range.file1_fd = fd[0];
+	range.file2_fd = fd[1];
+	memcpy(mapping + 9 * BLOCK, "by a mapping", 12);
+	memcpy(wanted[0].bytes + 9 * BLOCK, "by a mapping", 12);
+	model_exchange(&wanted[0], &wanted[1], 0, 0, range.length, 0);
+	assert_int_equal(device_exchange(&range), 0);
+	assert_memory_equal(mapping, wanted[0].bytes, BLOCKS * BLOCK);
+	memcpy(mapping + 9 * BLOCK, "of file1 now", 12);
+	memcpy(wanted[0].bytes + 9 * BLOCK, "of file1 now", 12);
+	munmap(mapping, BLOCKS * BLOCK);
+	end_pair(fd, wanted);
+}
+
 static const struct CMUnitTest others[] = {
 	cmocka_unit_test(test_kept_page_is_written_to),
 	cmocka_unit_test(test_kept_page_of_a_reflink_is_written_to),
 	cmocka_unit_test(test_pipe_keeps_its_page),
 	cmocka_unit_test(test_slots),
+	cmocka_unit_test(test_both_ways),
+	cmocka_unit_test(test_mapped_page_is_stored_to),
 };
+
+/* Another one may have references to pages that are on their way to an LRU list. */
+static void stay_on_one_cpu(void)
+{
+	cpu_set_t cpus;
+
+	CPU_ZERO(&cpus);
+	CPU_SET(sched_getcpu(), &cpus);
+	assert_int_equal(sched_setaffinity(0, sizeof(cpus), &cpus), 0);
+}
 
 int main(int argc, char **argv)
 {
@@ -309,5 +378,6 @@ int main(int argc, char **argv)
 	};
 
 	start(argc, argv);
+	stay_on_one_cpu();
 	return run_table(&table);
 }
