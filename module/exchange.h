@@ -75,7 +75,7 @@ int exchange_drop_pages(struct address_space *mapping, loff_t start, loff_t last
 /* keep_pages.c */
 struct exchange_kept;
 
-struct exchange_kept *exchange_keep_pages(const struct exchange_vector *vector);
+struct exchange_kept *exchange_keep_pages(const struct exchange_vector *vector, bool awaits_ends);
 void exchange_put_pages(struct exchange_kept *kept, bool exchanged);
 
 /* rights.c */

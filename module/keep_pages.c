@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Keeps in the page cache what file1 has there, for those who read file2 after the exchange.
+ * Keeps in the page cache what somebody reads there of file2.
  *
- * An exchange takes the pages of both files out of the cache.  What was cached in file1, as all
- * is that has just been written, is put into file2's cache, as if it had been written there, and
- * nobody waits for the disk to read it.  It is clean: file1 was written back.  It is a copy, for
- * others may still have the page: a pipe that it was spliced to is not to see what is written to
- * file2.
+ * An exchange takes the pages of both files out of the cache.  Where file2 had a page there, or
+ * has had no such page since it ended before it, and its new contents were cached in file1, as all
+ * are that have just been written, these are put into file2's cache, as if they had been written
+ * there, and nobody waits for the disk to read them.  They are clean: file1 was written back.
+ * They are copied, for others may still have the page: a pipe that it was spliced to is not to
+ * see what is written to file2.
  *
  * The caller holds the inodes' locks and invalidate_locks from before exchange_keep_pages() until
  * after exchange_put_pages(): no page comes into the cache in between, and none changes but by
@@ -38,6 +39,7 @@ struct kept_page {
 
 struct exchange_kept {
 	const struct exchange_vector	*vector;
+	bool				small_only;	/* no folio of several pages */
 	u32				count, room;
 	struct kept_page		pages[];
 };
@@ -46,26 +48,40 @@ struct exchange_kept {
 struct page_range {
 	struct address_space	*from, *to;
 	pgoff_t			start, end, ahead;
+	pgoff_t			old_end;	/* of file2 */
 };
 
-static u64 bytes_behind(const struct inode *inode, u64 offset)
+/* What a file has from its range on, in bytes. */
+static u64 tail_of(const struct exchange_request *request, int side)
 {
-	u64 size = i_size_read(inode);
+	u64 size = i_size_read(file_inode(exchange_request_file(request, side)));
+	u64 offset = exchange_request_offset(request, side);
 
 	return size > offset ? size - offset : 0;
 }
 
-/*
- * Whether an end of file1 comes nearer, into a page: btrfs waits until nobody has a reference to
- * that, and here it would have one.
- */
+static bool resizes(const struct exchange_request *request)
+{
+	return request->flags & EXCHRANGE_TO_EOF && tail_of(request, 0) != tail_of(request, 1);
+}
+
+static bool any_resizes(const struct exchange_vector *vector)
+{
+	u32 i;
+
+	for (i = 0; i < vector->count; i++)
+		if (resizes(&vector->requests[i]))
+			return true;
+	return false;
+}
+
+/* Whether an end of file1 comes nearer, into a page. */
 static bool cuts_a_page(const struct exchange_request *request)
 {
-	u64 tail1 = bytes_behind(file_inode(request->file1), request->file1_offset);
-	u64 tail2 = bytes_behind(file_inode(request->file2), request->file2_offset);
+	u64 tail = tail_of(request, 1);
 
-	return request->flags & EXCHRANGE_TO_EOF && tail2 < tail1 &&
-	       offset_in_page(request->file1_offset + tail2);
+	return resizes(request) && tail < tail_of(request, 0) &&
+	       offset_in_page(request->file1_offset + tail);
 }
 
 /* Whether all of a range of file1 gets to pages of file2.  Of FILE1_WRITTEN nobody knows yet. */
@@ -74,27 +90,41 @@ static bool moves_pages(const struct exchange_request *request)
 	const struct inode *inode1 = file_inode(request->file1);
 	const struct inode *inode2 = file_inode(request->file2);
 
-	return !(request->flags & EXCHRANGE_FILE1_WRITTEN) && !cuts_a_page(request) &&
+	return !(request->flags & EXCHRANGE_FILE1_WRITTEN) &&
 	       !offset_in_page(request->file1_offset - request->file2_offset) &&
 	       !IS_DAX(inode1) && !IS_DAX(inode2) && inode2->i_blkbits <= PAGE_SHIFT;
 }
 
 /* Whole pages: one that an end is in has zeroes behind it, that others see to. */
-static struct page_range range_of(const struct exchange_request *request)
+static struct page_range range_of(const struct exchange_request *request, bool awaits_ends)
 {
-	struct inode *inode1 = file_inode(request->file1), *inode2 = file_inode(request->file2);
 	u64 offset1 = request->file1_offset, offset2 = request->file2_offset;
-	u64 length = min(request->length, bytes_behind(inode1, offset1));
+	u64 length = min(request->length, tail_of(request, 0));
+	struct inode *inode2 = file_inode(request->file2);
 
-	if (!moves_pages(request))
+	if (!moves_pages(request) || (awaits_ends && cuts_a_page(request)))
 		return (struct page_range) { };
 	return (struct page_range) {
-		.from	= inode1->i_mapping,
+		.from	= file_inode(request->file1)->i_mapping,
 		.to	= inode2->i_mapping,
 		.start	= DIV_ROUND_UP_ULL(offset1, PAGE_SIZE),
 		.end	= (offset1 + length) >> PAGE_SHIFT,
 		.ahead	= (offset1 >> PAGE_SHIFT) - (offset2 >> PAGE_SHIFT),
+		.old_end = DIV_ROUND_UP_ULL(i_size_read(inode2), PAGE_SIZE),
 	};
+}
+
+static bool is_wanted(const struct page_range *range, pgoff_t index)
+{
+	struct folio *folio;
+
+	if (index >= range->old_end)
+		return true;
+	folio = filemap_get_folio(range->to, index);
+	if (IS_ERR_OR_NULL(folio))
+		return false;
+	folio_put(folio);
+	return true;
 }
 
 /* Each page of a folio of file1's that is in the range. */
@@ -104,9 +134,11 @@ static void keep_folio(struct exchange_kept *kept, const struct page_range *rang
 	pgoff_t index = max(folio->index, range->start);
 	pgoff_t end = min(folio->index + folio_nr_pages(folio), range->end);
 
-	if (!folio_test_uptodate(folio))
+	if (!folio_test_uptodate(folio) || (kept->small_only && folio_test_large(folio)))
 		return;
 	for (; index < end && kept->count < kept->room; index++) {
+		if (!is_wanted(range, index - range->ahead))
+			continue;
 		folio_get(folio);
 		kept->pages[kept->count++] = (struct kept_page) {
 			.from	= folio_file_page(folio, index),
@@ -133,13 +165,13 @@ static void keep_range(struct exchange_kept *kept, const struct page_range *rang
 }
 
 /* How many there may be at most. */
-static u32 count_pages(const struct exchange_vector *vector)
+static u32 count_pages(const struct exchange_vector *vector, bool awaits_ends)
 {
 	u64 count = 0;
 	u32 i;
 
 	for (i = 0; i < vector->count && count < MOST_PAGES; i++) {
-		const struct page_range range = range_of(&vector->requests[i]);
+		const struct page_range range = range_of(&vector->requests[i], awaits_ends);
 
 		if (range.start < range.end)
 			count += min(range.end - range.start, range.from->nrpages);
@@ -150,11 +182,12 @@ static u32 count_pages(const struct exchange_vector *vector)
 
 /*
  * What is to be kept, before it leaves the cache, or NULL.  With references: until
- * exchange_put_pages() nothing else takes the pages out of file1's cache.
+ * exchange_put_pages() nothing else takes the pages out of file1's cache.  A back end that
+ * @awaits_ends waits until nobody has the folio of an end that changes: of that, there are none.
  */
-struct exchange_kept *exchange_keep_pages(const struct exchange_vector *vector)
+struct exchange_kept *exchange_keep_pages(const struct exchange_vector *vector, bool awaits_ends)
 {
-	u32 room = count_pages(vector), i;
+	u32 room = count_pages(vector, awaits_ends), i;
 	struct exchange_kept *kept;
 
 	if (!room)
@@ -163,10 +196,11 @@ struct exchange_kept *exchange_keep_pages(const struct exchange_vector *vector)
 	if (!kept)
 		return NULL;
 	kept->vector = vector;
+	kept->small_only = awaits_ends && any_resizes(vector);
 	kept->count = 0;
 	kept->room = room;
 	for (i = 0; i < vector->count && kept->count < room; i++) {
-		const struct page_range range = range_of(&vector->requests[i]);
+		const struct page_range range = range_of(&vector->requests[i], awaits_ends);
 
 		keep_range(kept, &range);
 		cond_resched();

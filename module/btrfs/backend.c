@@ -267,7 +267,7 @@ static int exchange_extents(struct btrfs_exchange *exchange)
 /* Nobody sees the contents from here on until they are what they stay. */
 static int exchange_unseen(struct btrfs_exchange *exchange)
 {
-	struct exchange_kept *kept = exchange_keep_pages(exchange->vector);
+	struct exchange_kept *kept = exchange_keep_pages(exchange->vector, true);
 	int error = btrfs_exchange_drop_cache(exchange) ?:
 		    remove_privileges(exchange) ?: exchange_extents(exchange);
 

@@ -263,7 +263,7 @@ static int exchange_locked(struct xfs_exchange *exchange)
 
 	exchange_watch_begin(exchange->vector);
 	if (!exchange->dry_run) {
-		kept = exchange_keep_pages(exchange->vector);
+		kept = exchange_keep_pages(exchange->vector, false);
 		error = remove_privileges(exchange);
 	}
 	if (!error)
