@@ -659,7 +659,7 @@ static void test_no_ag_with_enough_space(void **state)
 /* Two files of 3 GiB: each has a record of the block map and a half, which XFS continues. */
 static void make_long_files(struct exchrange_range *range)
 {
-	assert_int_equal(run("truncate -s 8G %s/disk && mkfs.xfs -q -f -b size=1024 -d agcount=2 -m rmapbt=1 %s/disk",
+	assert_int_equal(run("truncate -s 8G %s/disk && mkfs.xfs -q -f $XFS_PLAIN -b size=1024 -d agcount=2 -m rmapbt=1 %s/disk",
 			     mount_point, mount_point), 0);
 	assert_int_equal(run("mkdir -p " SCRATCH " && mount -o loop %s/disk " SCRATCH,
 			     mount_point), 0);
