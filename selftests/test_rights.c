@@ -323,8 +323,10 @@ static void take_event(const struct fanotify_event_metadata *event)
 
 	if (fstat(event->fd, &st) == 0)
 		atomic_fetch_add(&listener.events[st.st_ino == listener.inode[1]], 1);
-	if ((answer != ANSWER_NEVER || event->pid == getpid()) &&
-	    write(listener.fanotify, &response, sizeof(response)) != sizeof(response))
+	/* What is not answered stays open: an answer goes by the number, which would be another's. */
+	if (answer == ANSWER_NEVER && event->pid != getpid())
+		return;
+	if (write(listener.fanotify, &response, sizeof(response)) != sizeof(response))
 		print_message("# no answer could be given: %s\n", strerror(errno));
 	close(event->fd);
 }
