@@ -32,7 +32,7 @@ add_suite()
 }
 
 # Sets what differs between the guests: $suite, $packages, $debian_options (of mmdebstrap),
-# $memory (MiB), $boot_options.
+# $memory (MiB), $boot_options, and how long it may boot, emulated, beside others ($boot_seconds).
 choose_guest()
 {
 	local kernel_packages=(linux-image-amd64 linux-headers-amd64)
@@ -43,6 +43,7 @@ choose_guest()
 	debian_options=()
 	memory=2048
 	boot_options=()
+	boot_seconds=300
 	case $1 in
 	6.12)
 		suite=trixie
@@ -51,6 +52,7 @@ choose_guest()
 		suite=trixie
 		kernel_packages=()
 		memory=4096
+		boot_seconds=1200
 		# With ACPI it stands for minutes in its interpreter, under emulation.
 		boot_options=(acpi=off)
 		;;
