@@ -147,6 +147,14 @@ static inline int compat_write_check_limits(struct file *file, loff_t pos, loff_
 #define kernel_tmpfile_open	vfs_tmpfile_open
 #endif
 
+/*
+ * Direct I/O pins the pages that it transfers to since 6.5.  Before, it has references to them,
+ * as anybody may.  Kbuild looks.
+ */
+#ifdef HAVE_BIO_PAGE_PINNED
+#define COMPAT_TRANSFERS_PIN
+#endif
+
 /* For locks that are taken where inodes are evicted; newer kernels take none there. */
 #ifndef FSNOTIFY_GROUP_NOFS
 #define FSNOTIFY_GROUP_NOFS	0

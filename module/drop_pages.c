@@ -11,19 +11,28 @@
  * has left the cache, what comes goes nowhere, also what comes to pages of the folio that
  * are outside the range.  So pins are waited for.  New ones cannot come: they take an entry
  * of a page table that may be written to, and to make one takes the invalidate_lock.
+ *
+ * Before Linux 6.5 transfers have a reference each, and no pin.  There exchange_has_transfers()
+ * looks for references of any kind before the exchange takes some of its own.
  */
+#include <linux/delay.h>
 #include <linux/fs.h>
 #include <linux/jiffies.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/sched/signal.h>
+#include <linux/static_call.h>
+#include <linux/swap.h>
 
 #include "compat.h"
 #include "exchange.h"
+#include "private_symbols.h"
 
-static bool unmap_and_look(struct address_space *mapping, struct folio *folio)
+/* What @look says of a folio that is mapped by nobody. */
+static bool unmap_and_look(struct address_space *mapping, struct folio *folio,
+			   bool (*look)(struct folio *folio))
 {
-	bool pinned = false;
+	bool found = false;
 
 	/* Whoever makes an entry of a page table writable has this lock. */
 	folio_lock(folio);
@@ -31,10 +40,125 @@ static bool unmap_and_look(struct address_space *mapping, struct folio *folio)
 		if (folio_mapped(folio))
 			unmap_mapping_pages(mapping, folio->index,
 					    folio_nr_pages(folio), false);
-		pinned = folio_maybe_dma_pinned(folio);
+		found = look(folio);
 	}
 	folio_unlock(folio);
-	return pinned;
+	return found;
+}
+
+/* --- where transfers do not pin ----------------------------------------------------- */
+
+#ifdef COMPAT_TRANSFERS_PIN
+const struct private_symbol *exchange_drain_symbol(void)
+{
+	return NULL;
+}
+
+bool exchange_has_transfers(const struct exchange_vector *vector)
+{
+	return false;
+}
+#else
+/* So often a folio that somebody has a reference to is looked at. */
+#define LOOKS	8
+
+DEFINE_STATIC_CALL_NULL(drain_batches, lru_add_drain_all);
+
+static const struct private_symbol drain_symbol = {
+	.name		= "lru_add_drain_all",
+	.key		= &STATIC_CALL_KEY(drain_batches),
+	.trampoline	= STATIC_CALL_TRAMP_ADDR(drain_batches),
+};
+
+/* What has to be bound for exchange_has_transfers(), or NULL. */
+const struct private_symbol *exchange_drain_symbol(void)
+{
+	return &drain_symbol;
+}
+
+/*
+ * By anybody else than the caller, the page cache, and the file system for what it keeps of it.
+ * A CPU's batch counts too: that it has a folio which is on no LRU list cannot be told from the
+ * flag and the count, which do not change together.
+ */
+static bool is_referenced(struct folio *folio)
+{
+	return folio_ref_count(folio) > 1 + folio_nr_pages(folio) + folio_test_private(folio);
+}
+
+/*
+ * Somebody may read a folio, who is done soon.  A CPU's batch of those that change their LRU list
+ * has it for as long as the CPU has no more of them, unless it is drained.
+ */
+static bool stays_referenced(struct address_space *mapping, struct folio *folio)
+{
+	int i;
+
+	if (!unmap_and_look(mapping, folio, is_referenced))
+		return false;
+	static_call_cond(drain_batches)();
+	for (i = 0; i < LOOKS; i++) {
+		if (!unmap_and_look(mapping, folio, is_referenced))
+			return false;
+		usleep_range(50, 100);
+	}
+	return true;
+}
+
+static bool has_referenced(struct address_space *mapping, pgoff_t start, pgoff_t last)
+{
+	struct folio_batch batch;
+	bool referenced = false;
+	unsigned int i;
+
+	folio_batch_init(&batch);
+	while (!referenced && filemap_get_folios(mapping, &start, last, &batch)) {
+		for (i = 0; i < folio_batch_count(&batch) && !referenced; i++)
+			referenced = stays_referenced(mapping, batch.folios[i]);
+		folio_batch_release(&batch);
+		cond_resched();
+	}
+	return referenced;
+}
+
+static bool has_transfers(const struct exchange_request *request, int side)
+{
+	struct address_space *mapping = exchange_request_file(request, side)->f_mapping;
+	u64 start = exchange_request_offset(request, side);
+	u64 end = request->flags & EXCHRANGE_TO_EOF ? MAX_LFS_FILESIZE : start + request->length;
+
+	return start < end && mapping_writably_mapped(mapping) &&
+	       has_referenced(mapping, start >> PAGE_SHIFT, (end - 1) >> PAGE_SHIFT);
+}
+
+/*
+ * Whether a device may still write to a page of @vector's ranges, of a file that somebody has
+ * mapped for writing: whether anybody has a reference to it.  One look without any is enough:
+ * who gets one later does not get it by a page table that may be written to.  Whoever waits for
+ * a lock to write to a page has a reference, too: so the caller, who has all inodes' locks and
+ * invalidate_locks, lets go of them before it looks again.
+ */
+bool exchange_has_transfers(const struct exchange_vector *vector)
+{
+	bool found = false;
+	u32 i;
+
+	for (i = 0; i < vector->count && !found; i++) {
+		found = has_transfers(&vector->requests[i], 0) ||
+			has_transfers(&vector->requests[i], 1);
+		cond_resched();
+	}
+	/* Who had a page has made it dirty before letting go of it. */
+	smp_rmb();
+	return found;
+}
+#endif
+
+/* --- all kernels -------------------------------------------------------------------- */
+
+static bool is_pinned(struct folio *folio)
+{
+	return folio_maybe_dma_pinned(folio);
 }
 
 static bool has_pinned(struct address_space *mapping, pgoff_t start, pgoff_t last)
@@ -46,7 +170,7 @@ static bool has_pinned(struct address_space *mapping, pgoff_t start, pgoff_t las
 	folio_batch_init(&batch);
 	while (!pinned && filemap_get_folios(mapping, &start, last, &batch)) {
 		for (i = 0; i < folio_batch_count(&batch); i++)
-			pinned |= unmap_and_look(mapping, batch.folios[i]);
+			pinned |= unmap_and_look(mapping, batch.folios[i], is_pinned);
 		folio_batch_release(&batch);
 		cond_resched();
 	}

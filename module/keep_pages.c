@@ -12,7 +12,7 @@
  * The caller holds the inodes' locks and invalidate_locks from before exchange_keep_pages() until
  * after exchange_put_pages(): no page comes into the cache in between, and none changes but by
  * who has a reference to it: a device by a transfer into a mapping that is there no more, or that
- * takes no pin (Linux 6.1); a debugger.  What these write to a page that has left the cache is
+ * takes no pin (NFS); a debugger.  What these write to a page that has left the cache is
  * lost, and must not come to light before it is.  So a page that somebody else has, or has made
  * dirty, is not copied.
  *

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Binds functions that a file system does not export, and the one of the kernel itself
- * that rights.c asks with.
+ * Binds functions that a file system does not export, and those of the kernel itself that
+ * rights.c and drop_pages.c call.
  *
  * They are found by name with kallsyms_lookup_name(), which is not exported
  * itself: a kprobe, which lives for one look-up, knows its address; where the kernel
@@ -167,10 +167,10 @@ static void update(const struct private_symbol *symbol, void *function)
 	__static_call_update(symbol->key, symbol->trampoline, function);
 }
 
-/* What is asked before an exchange: of the kernel itself, so it stays bound. */
-static bool bind_rights(const struct private_symbols *symbols)
+/* Of the kernel itself, so it stays bound. */
+static bool bind_of_kernel(const struct private_symbols *symbols,
+			   const struct private_symbol *symbol)
 {
-	const struct private_symbol *symbol = exchange_rights_symbol();
 	void *function;
 
 	if (!symbol)
@@ -189,7 +189,8 @@ static u32 try_to_bind(const struct private_symbols *symbols)
 {
 	size_t i;
 
-	if (!bind_rights(symbols))
+	if (!bind_of_kernel(symbols, exchange_rights_symbol()) ||
+	    !bind_of_kernel(symbols, exchange_drain_symbol()))
 		return EXCHRANGE_REASON_SYMBOL;
 	if (!same_btf(symbols))
 		return EXCHRANGE_REASON_BTF;

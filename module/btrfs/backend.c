@@ -312,6 +312,7 @@ static int check_freshness(const struct btrfs_exchange *exchange)
 /* The caller has checked the requests, and locked the contents of all files. */
 static int exchange_locked(struct btrfs_exchange *exchange)
 {
+	bool dry_run = exchange->vector->flags & EXCHRANGE_DRY_RUN;
 	int error;
 
 	error = check_freshness(exchange);
@@ -322,8 +323,12 @@ static int exchange_locked(struct btrfs_exchange *exchange)
 		return 0;
 	}
 
+	if (!dry_run && exchange_has_transfers(exchange->vector)) {
+		exchange->pages_stay = true;
+		return -EBUSY;
+	}
 	error = btrfs_exchange_flush(exchange);
-	if (!error && !(exchange->vector->flags & EXCHRANGE_DRY_RUN))
+	if (!error && !dry_run)
 		error = btrfs_exchange_rewrite(exchange);
 	return error ?: prepare_and_exchange(exchange);
 }

@@ -372,6 +372,9 @@ static int check_and_exchange(struct xfs_exchange *exchange)
 		return 0;
 	}
 
+	exchange->has_transfers = !exchange->dry_run && exchange_has_transfers(exchange->vector);
+	if (exchange->has_transfers)
+		return -EBUSY;
 	exchange->give_up = jiffies + EXCHANGE_PIN_TIMEOUT;
 	set_ranges(exchange);
 	error = xfs_exchange_flush(exchange);
@@ -434,11 +437,12 @@ static void unlock_files(const struct xfs_exchange *exchange)
 	exchange_unlock_inodes(exchange->vector);
 }
 
-static int lock_and_exchange(struct xfs_exchange *exchange)
+static int try_exchange(struct xfs_exchange *exchange)
 {
 	struct file *file = exchange->vector->files[0];
 	int error;
 
+	exchange->has_transfers = false;
 	file_start_write(file);
 	error = lock_files(exchange);
 	if (!error) {
@@ -446,6 +450,25 @@ static int lock_and_exchange(struct xfs_exchange *exchange)
 		unlock_files(exchange);
 	}
 	file_end_write(file);
+	return error;
+}
+
+/*
+ * Until no transfer is under way to a page of the ranges, where these take no pins: -EBUSY where
+ * that has no end.  Each time anew: meanwhile there is no lock.
+ */
+static int lock_and_exchange(struct xfs_exchange *exchange)
+{
+	unsigned long give_up = jiffies + EXCHANGE_PIN_TIMEOUT;
+	int error;
+
+	while ((error = try_exchange(exchange)) == -EBUSY && exchange->has_transfers) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		if (time_after(jiffies, give_up))
+			return -EBUSY;
+		schedule_timeout_killable(1);
+	}
 	return error;
 }
 

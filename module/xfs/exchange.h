@@ -27,6 +27,7 @@ struct xfs_exchange {
 	bool			in_chain;	/* XFS's own, see chain.c */
 	bool			dry_run;	/* asked for, or a rehearsal */
 	unsigned long		give_up;	/* waiting for pinned pages: jiffies */
+	bool			has_transfers;	/* which are waited for without a lock */
 	struct xfs_pieces	pieces;
 	struct xfs_reservation	reservation;
 	unsigned int		short_of_log;	/* plans that reserved too little of it */
