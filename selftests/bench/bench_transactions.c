@@ -222,17 +222,22 @@ static void print_header(void)
 	printf("| --- | --- | --- | --- | --- | --- | --- | --- |\n");
 }
 
-static void print_result(const char *name, const char *work, const struct journal *by,
+/* @work is NULL for "several", which has readers; ours may all have found the database locked. */
+static void print_result(const char *name, const struct work *work, const struct journal *by,
 			 const struct result *result, const struct result *ours)
 {
-	printf("| %s | %u µs | %s | %s | %.2f | %.2f | ", name, disk_us, work, by->name,
+	const char *text = work ? work->text : "several writers and readers";
+
+	printf("| %s | %u µs | %s | %s | %.2f | %.2f | ", name, disk_us, text, by->name,
 	       ours->per_second / result->per_second, result->p99 / ours->p99);
-	if (ours->reads)
+	if (work)
+		printf("| |\n");
+	else if (ours->reads)
 		printf("%.2f | %" PRIu64 " |\n", result->reads / ours->reads, result->refused);
 	else
-		printf("| |\n");
+		printf("%.0f, ours 0 | %" PRIu64 " |\n", result->reads, result->refused);
 	/* For whoever looks at the run, not a figure. */
-	printf("# %s, %u us, %s, %s: %.1f a second, p99 %.2f ms\n", name, disk_us, work, by->name,
+	printf("# %s, %u us, %s, %s: %.1f a second, p99 %.2f ms\n", name, disk_us, text, by->name,
 	       result->per_second, result->p99 / 1e6);
 	fflush(stdout);
 }
@@ -252,8 +257,7 @@ static void measure_work(const char *name, const char *mkfs, const struct work *
 		remove_slow_disk();
 		if (i == 0)
 			ours = result;
-		print_result(name, work ? work->text : "several writers and readers", &journals[i],
-			     &result, &ours);
+		print_result(name, work, &journals[i], &result, &ours);
 	}
 }
 
