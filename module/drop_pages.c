@@ -28,22 +28,36 @@
 #include "exchange.h"
 #include "private_symbols.h"
 
-/* What @look says of a folio that is mapped by nobody. */
-static bool unmap_and_look(struct address_space *mapping, struct folio *folio,
-			   bool (*look)(struct folio *folio))
+/*
+ * Whether @test says so of a folio of the pages @start to @last, which is locked: whoever makes
+ * an entry of a page table writable has that lock.
+ */
+static bool any_folio(struct address_space *mapping, pgoff_t start, pgoff_t last,
+		      bool (*test)(struct folio *folio, u32 *waits), u32 *waits)
 {
+	struct folio_batch batch;
 	bool found = false;
+	unsigned int i;
 
-	/* Whoever makes an entry of a page table writable has this lock. */
-	folio_lock(folio);
-	if (folio->mapping == mapping) {
-		if (folio_mapped(folio))
-			unmap_mapping_pages(mapping, folio->index,
-					    folio_nr_pages(folio), false);
-		found = look(folio);
+	folio_batch_init(&batch);
+	while (!found && filemap_get_folios(mapping, &start, last, &batch)) {
+		for (i = 0; i < folio_batch_count(&batch) && !found; i++) {
+			struct folio *folio = batch.folios[i];
+
+			folio_lock(folio);
+			found = folio->mapping == mapping && test(folio, waits);
+			folio_unlock(folio);
+		}
+		folio_batch_release(&batch);
+		cond_resched();
 	}
-	folio_unlock(folio);
 	return found;
+}
+
+static void unmap(struct folio *folio)
+{
+	if (folio_mapped(folio))
+		unmap_mapping_pages(folio->mapping, folio->index, folio_nr_pages(folio), false);
 }
 
 /* --- where transfers do not pin ----------------------------------------------------- */
@@ -59,8 +73,9 @@ bool exchange_has_transfers(const struct exchange_vector *vector)
 	return false;
 }
 #else
-/* So often a folio that somebody has a reference to is looked at. */
-#define LOOKS	8
+/* So often a folio that somebody has a reference to is looked at, and so many of them in a call. */
+#define LOOKS		8
+#define MOST_WAITS	64
 
 DEFINE_STATIC_CALL_NULL(drain_batches, lru_add_drain_all);
 
@@ -76,49 +91,71 @@ const struct private_symbol *exchange_drain_symbol(void)
 	return &drain_symbol;
 }
 
+/* As folio_mapcount(), which is not exported there. */
+static int count_mappings(struct folio *folio)
+{
+	int count = 0;
+	long i;
+
+	for (i = 0; i < folio_nr_pages(folio); i++)
+		count += atomic_read(&folio_page(folio, i)->_mapcount) + 1;
+	return count;
+}
+
 /*
- * By anybody else than the caller, the page cache, and the file system for what it keeps of it.
- * A CPU's batch counts too: that it has a folio which is on no LRU list cannot be told from the
- * flag and the count, which do not change together.
+ * By anybody else than the caller, those who have mapped it, the page cache, and the file system
+ * for what it keeps of it.  A CPU's batch counts too: that it has a folio which is on no LRU list
+ * cannot be told from the flag and the count, which do not change together.
  */
 static bool is_referenced(struct folio *folio)
 {
-	return folio_ref_count(folio) > 1 + folio_nr_pages(folio) + folio_test_private(folio);
+	int mapped = count_mappings(folio);
+	int count = folio_ref_count(folio);
+
+	return count > 1 + mapped + folio_nr_pages(folio) + folio_test_private(folio) ||
+	       count_mappings(folio) != mapped;
 }
 
 /*
- * Somebody may read a folio, who is done soon.  A CPU's batch of those that change their LRU list
- * has it for as long as the CPU has no more of them, unless it is drained.
+ * Somebody may read a folio, who is done soon, and may wait for its lock.  A CPU's batch of those
+ * that change their LRU list has it for as long as the CPU has no more of them, unless it is
+ * drained.
  */
-static bool stays_referenced(struct address_space *mapping, struct folio *folio)
+static bool stays_referenced(struct folio *folio, u32 *waits)
 {
 	int i;
 
-	if (!unmap_and_look(mapping, folio, is_referenced))
+	if (!is_referenced(folio))
 		return false;
-	static_call_cond(drain_batches)();
-	for (i = 0; i < LOOKS; i++) {
-		if (!unmap_and_look(mapping, folio, is_referenced))
-			return false;
+	if (fatal_signal_pending(current) || ++*waits > MOST_WAITS)
+		return true;
+	if (*waits % 16 == 1)
+		static_call_cond(drain_batches)();
+	for (i = 0; i < LOOKS && is_referenced(folio); i++) {
+		folio_unlock(folio);
 		usleep_range(50, 100);
+		folio_lock(folio);
 	}
-	return true;
+	return is_referenced(folio);
 }
 
+static bool unmap_unless_killed(struct folio *folio, u32 *waits)
+{
+	unmap(folio);
+	return fatal_signal_pending(current);
+}
+
+/*
+ * Before anything is unmapped, so that a look which finds something takes nobody's mapping away,
+ * who would need the pages again, with references; and after that, when readers alone can map them.
+ */
 static bool has_referenced(struct address_space *mapping, pgoff_t start, pgoff_t last)
 {
-	struct folio_batch batch;
-	bool referenced = false;
-	unsigned int i;
+	u32 waits = 0, waits_unmapped = 0;
 
-	folio_batch_init(&batch);
-	while (!referenced && filemap_get_folios(mapping, &start, last, &batch)) {
-		for (i = 0; i < folio_batch_count(&batch) && !referenced; i++)
-			referenced = stays_referenced(mapping, batch.folios[i]);
-		folio_batch_release(&batch);
-		cond_resched();
-	}
-	return referenced;
+	return any_folio(mapping, start, last, stays_referenced, &waits) ||
+	       any_folio(mapping, start, last, unmap_unless_killed, &waits) ||
+	       any_folio(mapping, start, last, stays_referenced, &waits_unmapped);
 }
 
 static bool has_transfers(const struct exchange_request *request, int side)
@@ -156,25 +193,10 @@ bool exchange_has_transfers(const struct exchange_vector *vector)
 
 /* --- all kernels -------------------------------------------------------------------- */
 
-static bool is_pinned(struct folio *folio)
+static bool is_pinned(struct folio *folio, u32 *waits)
 {
+	unmap(folio);
 	return folio_maybe_dma_pinned(folio);
-}
-
-static bool has_pinned(struct address_space *mapping, pgoff_t start, pgoff_t last)
-{
-	struct folio_batch batch;
-	bool pinned = false;
-	unsigned int i;
-
-	folio_batch_init(&batch);
-	while (!pinned && filemap_get_folios(mapping, &start, last, &batch)) {
-		for (i = 0; i < folio_batch_count(&batch); i++)
-			pinned |= unmap_and_look(mapping, batch.folios[i], is_pinned);
-		folio_batch_release(&batch);
-		cond_resched();
-	}
-	return pinned;
 }
 
 /*
@@ -184,7 +206,8 @@ static bool has_pinned(struct address_space *mapping, pgoff_t start, pgoff_t las
  */
 bool exchange_has_pinned_pages(struct address_space *mapping, pgoff_t start, pgoff_t last)
 {
-	return mapping_writably_mapped(mapping) && has_pinned(mapping, start, last);
+	return mapping_writably_mapped(mapping) &&
+	       any_folio(mapping, start, last, is_pinned, NULL);
 }
 
 /*
@@ -194,7 +217,15 @@ bool exchange_has_pinned_pages(struct address_space *mapping, pgoff_t start, pgo
  */
 bool exchange_is_held(struct folio *folio, int references)
 {
-	return folio_ref_count(folio) > references + (folio_test_lru(folio) ? 0 : 1);
+	bool listed = folio_test_lru(folio);
+	int count;
+
+	/* Not listed before and after: else it has come to a batch, or left it, in between. */
+	smp_rmb();
+	count = folio_ref_count(folio);
+	/* The same. */
+	smp_rmb();
+	return count > references + (listed || folio_test_lru(folio) ? 0 : 1);
 }
 
 /* -EBUSY: a folio is pinned or has become dirty again. */

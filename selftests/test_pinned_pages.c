@@ -394,6 +394,18 @@ static void *read_all(void *fd)
 	return NULL;
 }
 
+static void *read_mapped(void *fd)
+{
+	volatile const char *memory = map_file(*(int *)fd, PROT_READ);
+	unsigned int i;
+
+	for (i = 0; !atomic_load(&stop_reading); i = (i + BLOCK) % FILE_SIZE)
+		(void)memory[i];
+	munmap((void *)memory, FILE_SIZE);
+	return NULL;
+}
+
+/* By reads, and by mappings, which the exchange takes away. */
 static void test_reads_stop_nobody(void **state)
 {
 	struct exchrange_range range = make_range();
@@ -405,7 +417,8 @@ static void test_reads_stop_nobody(void **state)
 	(void)state;
 	atomic_store(&stop_reading, false);
 	for (i = 0; i < COUNT(thread); i++)
-		assert_int_equal(pthread_create(&thread[i], NULL, read_all, &range.file1_fd), 0);
+		assert_int_equal(pthread_create(&thread[i], NULL, i % 2 ? read_mapped : read_all,
+						&range.file1_fd), 0);
 	for (i = 0; i < 60; i++) {
 		assert_int_equal(time_exchange(&range, &seconds), 0);
 		longest = seconds > longest ? seconds : longest;

@@ -323,11 +323,12 @@ static int exchange_locked(struct btrfs_exchange *exchange)
 		return 0;
 	}
 
-	if (!dry_run && exchange_has_transfers(exchange->vector)) {
-		exchange->pages_stay = true;
-		return -EBUSY;
-	}
 	error = btrfs_exchange_flush(exchange);
+	/* Those who write pages back have references to them until then. */
+	if (!error && !dry_run && exchange_has_transfers(exchange->vector)) {
+		exchange->pages_stay = true;
+		error = -EBUSY;
+	}
 	if (!error && !dry_run)
 		error = btrfs_exchange_rewrite(exchange);
 	return error ?: prepare_and_exchange(exchange);
@@ -370,20 +371,21 @@ static int finish(const struct btrfs_exchange *exchange)
 struct patience {
 	unsigned int	attempts;	/* and how often for readers */
 	unsigned long	readers;
-	unsigned long	pins;
+	unsigned long	give_up;	/* waiting for pins, since the first time: jiffies */
+	bool		waits;
 };
 
 /* -EBUSY where that has come to no end. */
 static int wait_for_pins(struct patience *patience)
 {
-	unsigned long begin = jiffies;
-
-	if (!patience->pins)
-		return -EBUSY;
 	if (fatal_signal_pending(current))
 		return -EINTR;
+	if (!patience->waits)
+		patience->give_up = jiffies + EXCHANGE_PIN_TIMEOUT;
+	patience->waits = true;
+	if (time_after(jiffies, patience->give_up))
+		return -EBUSY;
 	usleep_range(5000, 10000);
-	patience->pins -= min(patience->pins, jiffies - begin);
 	return 0;
 }
 
@@ -430,7 +432,6 @@ static int try_often(struct btrfs_exchange *exchange, struct exchange_vector *ve
 	struct patience patience = {
 		.attempts	= READERS_ATTEMPTS,
 		.readers	= msecs_to_jiffies(READERS_TIMEOUT),
-		.pins		= EXCHANGE_PIN_TIMEOUT,
 	};
 	int error;
 

@@ -372,12 +372,14 @@ static int check_and_exchange(struct xfs_exchange *exchange)
 		return 0;
 	}
 
-	exchange->has_transfers = !exchange->dry_run && exchange_has_transfers(exchange->vector);
-	if (exchange->has_transfers)
-		return -EBUSY;
 	exchange->give_up = jiffies + EXCHANGE_PIN_TIMEOUT;
 	set_ranges(exchange);
 	error = xfs_exchange_flush(exchange);
+	/* Those who write pages back have references to them until then. */
+	if (!error && !exchange->dry_run && exchange_has_transfers(exchange->vector)) {
+		exchange->has_transfers = true;
+		error = -EBUSY;
+	}
 	if (!error)
 		error = exchange_locked(exchange);
 	if (!exchange->in_chain)
@@ -459,12 +461,17 @@ static int try_exchange(struct xfs_exchange *exchange)
  */
 static int lock_and_exchange(struct xfs_exchange *exchange)
 {
-	unsigned long give_up = jiffies + EXCHANGE_PIN_TIMEOUT;
+	unsigned long give_up = 0;
+	bool waits = false;
 	int error;
 
 	while ((error = try_exchange(exchange)) == -EBUSY && exchange->has_transfers) {
 		if (fatal_signal_pending(current))
 			return -EINTR;
+		/* It has waited for locks before, which does not count. */
+		if (!waits)
+			give_up = jiffies + EXCHANGE_PIN_TIMEOUT;
+		waits = true;
 		if (time_after(jiffies, give_up))
 			return -EBUSY;
 		schedule_timeout_killable(1);
