@@ -173,7 +173,7 @@ static void test_realtime_extent_is_the_alignment(void **state)
 	int fd1, fd2;
 
 	(void)state;
-	if (!kernel_has_own_exchange())
+	if (!mkfs_knows_exchange())
 		skip();
 	make_scratch("mkfs.xfs -q -f -i exchange=1 -d rtinherit=1"
 		     " -r rtdev=$SCRATCH_DEV2,extsize=64k $SCRATCH_DEV1",
@@ -229,7 +229,7 @@ static void test_xfs_without_exchange(void **state)
 	close(fd);
 
 	end_scratch();
-	if (!kernel_has_own_exchange())
+	if (!mkfs_knows_exchange())
 		return;
 	assert_int_equal(run("xfs_admin -O exchange=1 $SCRATCH_DEV1"
 			     " && mount $SCRATCH_DEV1 " SCRATCH), 0);

@@ -154,7 +154,7 @@ int main(int argc, char **argv)
 	}
 	measure("XFS, exchange=0", "mkfs.xfs -q -f -i exchange=0", COUNT(journals), argv + 2);
 	/* For the others the feature makes no difference. */
-	if (kernel_has_own_exchange())
+	if (mkfs_knows_exchange())
 		measure("XFS, exchange=1", "mkfs.xfs -q -f -i exchange=1", 1, argv + 2);
 	return 0;
 }

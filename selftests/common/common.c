@@ -106,8 +106,8 @@ bool is_btrfs(void)
 	return kind->magic == BTRFS_SUPER_MAGIC;
 }
 
-/* XFS's own exchange, which came with Linux 6.10: the guest has an option for one without. */
-bool kernel_has_own_exchange(void)
+/* The guest has an option for an XFS without it, then. */
+bool mkfs_knows_exchange(void)
 {
 	const char *plain = getenv("XFS_PLAIN");
 

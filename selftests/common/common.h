@@ -60,7 +60,9 @@ bool is_btrfs(void);
 bool is_overlay(void);
 /* Of the file @path: the module is built without it where it was not tested with the kernel. */
 bool overlay_is_left_out(const char *path);
+/* XFS's own exchange came with Linux 6.10, and with xfsprogs 6.10 to mkfs.xfs, on the guest's XFS. */
 bool kernel_has_own_exchange(void);
+bool mkfs_knows_exchange(void);
 
 /*
  * 1; or what $TEST_SHARE says: of a long table, or of many rounds, only one of so many is

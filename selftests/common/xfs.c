@@ -4,8 +4,12 @@
  * has no such ioctl, leaves out what ioctl_xfs_exchange_range(2) and ioctl_xfs_commit_range(2)
  * tell: libexchange-preload answers there, too.
  */
+#include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #if __has_include(<xfs/xfs_fs.h>)
 #include <xfs/xfs.h>
@@ -34,6 +38,17 @@ struct xfs_commit_range {
 #define XFS_IOC_START_COMMIT	_IOR('X', 130, struct xfs_commit_range)
 #define XFS_IOC_COMMIT_RANGE	_IOW('X', 131, struct xfs_commit_range)
 #endif
+
+bool kernel_has_own_exchange(void)
+{
+	const char *xfs = getenv("XFS_DIR");
+	int fd = open_path(xfs ? xfs : mount_point, O_RDONLY | O_DIRECTORY);
+	/* Nobody but the kernel is asked, and it has no argument to read. */
+	bool has = syscall(SYS_ioctl, fd, XFS_IOC_EXCHANGE_RANGE, NULL) && errno == EFAULT;
+
+	close(fd);
+	return has;
+}
 
 int xfs_exchange(const struct exchrange_range *range)
 {
