@@ -74,6 +74,12 @@ static void *swap_on_and_on(void *argument)
 	return NULL;
 }
 
+/* On a busy machine a writer, or who looks at it, may stand still for long. */
+static int64_t in_a_minute(void)
+{
+	return now_us() + 60000000;
+}
+
 static pthread_t start_swapper(struct swapper *swapper)
 {
 	pthread_t thread;
@@ -89,13 +95,10 @@ static void stop_swapper(struct swapper *swapper, pthread_t thread)
 	assert_int_equal(swapper->error, 0);
 }
 
-/*
- * Until the page was seen odd, and that many swaps were made: a minute at most, for on a busy
- * machine this thread and the swapper may each stand still for long.
- */
+/* Until the page was seen odd, and that many swaps were made: a minute at most. */
 static bool see_odd(const struct exchrange_watch_page *page, struct swapper *swapper, int swaps)
 {
-	const int64_t give_up = now_us() + 60000000;
+	const int64_t give_up = in_a_minute();
 	bool odd = false;
 
 	while ((!odd || swapper->swaps < swaps) && !swapper->error && now_us() < give_up) {
@@ -159,13 +162,14 @@ static void test_watch_that_begins_in_the_middle(void **state)
 	struct pair pair = make_pair(scattered);
 	struct swapper swapper = { .fd = { pair.fd[0], pair.fd[1] }, .rests = true };
 	unsigned int born_odd = 0, valid = 0, torn = 0, turns;
+	const int64_t give_up = in_a_minute();
 	pthread_t thread;
 
 	(void)state;
 	unmap_page(pair.page[0]);
 	close(pair.watch[0]);
 	thread = start_swapper(&swapper);
-	for (turns = 0; turns < 20000 && (born_odd < 5 || valid < 5); turns++) {
+	for (turns = 0; now_us() < give_up && (born_odd < 5 || valid < 5); turns++) {
 		struct exchrange_watcher watcher;
 		uint32_t sequence;
 		unsigned int seed;
@@ -263,7 +267,7 @@ static void test_watches_come_and_go(void **state)
 {
 	int fd[2] = { make_file("file1", plain, 1), make_file("file2", plain, 2) };
 	struct swapper swapper = { .fd = { fd[0], fd[1] } };
-	const int64_t give_up = now_us() + 60000000;
+	const int64_t give_up = in_a_minute();
 	pthread_t threads[3], swapping = start_swapper(&swapper);
 	struct opener openers[COUNT(threads)] = { };
 	size_t i;
@@ -430,9 +434,10 @@ static bool parse(struct reader *reader)
 /* Without the protocol: mixtures are seen, soon. */
 static unsigned long count_torn_without(struct reader *reader, unsigned long *readings)
 {
+	const int64_t give_up = in_a_minute();
 	unsigned long torn = 0;
 
-	for (*readings = 0; torn < 5 && *readings < 1000000; (*readings)++)
+	for (*readings = 0; torn < 5 && now_us() < give_up; (*readings)++)
 		torn += !parse(reader);
 	return torn;
 }
@@ -442,13 +447,14 @@ static unsigned long count_torn_with(struct reader *reader, unsigned long *readi
 				     unsigned long *retries)
 {
 	const unsigned long wanted = *readings;
+	const int64_t give_up = in_a_minute();
 	struct exchrange_watcher watcher;
 	unsigned long torn = 0, i;
 	uint32_t sequence;
 	bool whole;
 
 	assert_int_equal(exchrange_watch_open(device, reader->fd, &watcher), 0);
-	for (i = 0, *retries = 0; i < wanted || (*retries < 20 && i < wanted + 10000000); i++) {
+	for (i = 0, *retries = 0; i < wanted || (*retries < 20 && now_us() < give_up); i++) {
 		for (;;) {
 			sequence = exchrange_watch_read_begin(&watcher);
 			whole = parse(reader);
