@@ -223,7 +223,7 @@ bool exchange_is_held(struct folio *folio, int references)
 	/* Not listed before and after: else it has come to a batch, or left it, in between. */
 	smp_rmb();
 	count = folio_ref_count(folio);
-	/* The same. */
+	/* The count between both looks at the flag. */
 	smp_rmb();
 	return count > references + (listed || folio_test_lru(folio) ? 0 : 1);
 }

@@ -28,7 +28,7 @@
 #include "compat.h"
 #include "exchange.h"
 
-/* The locks are held while they are copied: 4 MiB take less than a millisecond. */
+/* The locks are held while they are copied. */
 #define MOST_PAGES	1024
 
 struct kept_page {
