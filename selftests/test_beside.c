@@ -446,15 +446,16 @@ static void test_simple_quotas(void **state)
 }
 
 /*
- * Writers of three kinds, each with blocks of its own in both files.  The last value that
- * was written to a block is in one of the two: no write is lost, none is torn.
+ * Writers of three kinds, each with blocks of its own in both files, one after the other in the
+ * first half, and one of direct writes with the second half.  The last value that was written to
+ * a block is in one of the two: no write is lost, none is torn.
  */
-enum { BUFFERED, DIRECT, MAPPED, WRITERS };
+enum { BUFFERED, DIRECT, MAPPED, APART, WRITERS };
 
 struct writer {
 	struct storm	*storm;
 	int		kind;
-	int		fd[2];		/* DIRECT's own */
+	int		fd[2];
 	char		*mapping[2];
 	uint64_t	last[BLOCKS];	/* 0 where it is another's block */
 	unsigned int	writes;
@@ -479,10 +480,22 @@ static bool write_block(struct writer *writer, int file, unsigned int block,
 	return pwrite(writer->fd[file], words, BLOCK, block * BLOCK) == BLOCK;
 }
 
+static unsigned int first_block(const struct writer *writer)
+{
+	return writer->kind == APART ? BLOCKS / 2 : (unsigned int)writer->kind;
+}
+
+static unsigned int next_block(const struct writer *writer, unsigned int block)
+{
+	block += writer->kind == APART ? 1 : 3;
+	return block < (writer->kind == APART ? BLOCKS : BLOCKS / 2) ?
+	       block : first_block(writer);
+}
+
 static void *write_on(void *argument)
 {
 	struct writer *writer = argument;
-	unsigned int block = writer->kind;
+	unsigned int block = first_block(writer);
 	uint64_t value = writer->kind + 1;
 
 	while (!atomic_load(&writer->storm->stop) && !writer->failed) {
@@ -491,11 +504,18 @@ static void *write_on(void *argument)
 			writer->failed = true;
 		writer->last[block] = value;
 		writer->writes++;
-		block += WRITERS;
-		if (block >= BLOCKS)
-			block = writer->kind;
+		block = next_block(writer, block);
 	}
 	return NULL;
+}
+
+/*
+ * XFS itself loses a direct write while a store makes a large folio dirty that its block is in
+ * too (see uapi.md).
+ */
+static bool may_lose(const struct writer *writer)
+{
+	return writer->kind == DIRECT && !is_btrfs();
 }
 
 static void assert_last_values(const struct writer *writer)
@@ -513,15 +533,19 @@ static void assert_last_values(const struct writer *writer)
 				assert_memory_equal(words[i], words[i] + 1,
 						    BLOCK - 8);
 		}
-		assert_true(words[0][0] == writer->last[block] ||
-			    words[1][0] == writer->last[block]);
+		if (words[0][0] == writer->last[block] ||
+		    words[1][0] == writer->last[block] || may_lose(writer))
+			continue;
+		print_message("# writer %d, block %u: %llu was written, %llu and %llu are there\n",
+			      writer->kind, block,
+			      (unsigned long long)writer->last[block],
+			      (unsigned long long)words[0][0],
+			      (unsigned long long)words[1][0]);
+		fail();
 	}
 }
 
-/*
- * Where a direct write meets a page that somebody uses, XFS leaves the old one in the cache,
- * and the next fsync says EIO, once.
- */
+/* Where XFS has lost a direct write so, the next fsync says EIO, once. */
 static int sync_mixed(int fd)
 {
 	if (fsync(fd) == 0)
@@ -543,7 +567,7 @@ static void test_other_writers(void **state)
 		writers[i].kind = i;
 		for (j = 0; j < 2; j++) {
 			writers[i].fd[j] = open_path(path_of(j ? "two/b" : "one/a"),
-						     O_RDWR | (i == DIRECT ? O_DIRECT : 0));
+						     O_RDWR | (i == DIRECT || i == APART ? O_DIRECT : 0));
 			writers[i].mapping[j] = mmap(NULL, SIZE,
 						     PROT_READ | PROT_WRITE,
 						     MAP_SHARED, storm.fd[j], 0);
@@ -560,12 +584,11 @@ static void test_other_writers(void **state)
 	}
 	print_message("# %u exchanges beside %u buffered writes, %u direct ones, %u stores\n",
 		      storm.exchanges, writers[BUFFERED].writes,
-		      writers[DIRECT].writes, writers[MAPPED].writes);
+		      writers[DIRECT].writes + writers[APART].writes, writers[MAPPED].writes);
 	assert_int_equal(storm.error, 0);
 	assert_true(storm.exchanges > 0);
 	for (i = 0; i < WRITERS; i++)
-		if (i != DIRECT || is_btrfs())
-			assert_last_values(&writers[i]);
+		assert_last_values(&writers[i]);
 	/* And on the disk. */
 	for (i = 0; i < 2; i++)
 		assert_int_equal(sync_mixed(storm.fd[i]), 0);
