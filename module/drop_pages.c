@@ -91,29 +91,45 @@ const struct private_symbol *exchange_drain_symbol(void)
 	return &drain_symbol;
 }
 
-/* As folio_mapcount(), which is not exported there. */
+/*
+ * By how many references, as folio_mapcount(), which is not exported there.  One mapping of a
+ * whole folio has a single one, and counts for each of its pages.
+ */
 static int count_mappings(struct folio *folio)
 {
+	long pages = folio_nr_pages(folio), i;
 	int count = 0;
-	long i;
 
-	for (i = 0; i < folio_nr_pages(folio); i++)
+	for (i = 0; i < pages; i++)
 		count += atomic_read(&folio_page(folio, i)->_mapcount) + 1;
+	if (folio_test_large(folio))
+		count -= folio_entire_mapcount(folio) * (pages - 1);
 	return count;
 }
 
 /*
- * By anybody else than the caller, those who have mapped it, the page cache, and the file system
- * for what it keeps of it.  A CPU's batch counts too: that it has a folio which is on no LRU list
+ * By anybody else than the caller, those @mapped, the page cache, and the file system for what
+ * it keeps of it.  A CPU's batch counts too: that it has a folio which is on no LRU list
  * cannot be told from the flag and the count, which do not change together.
  */
+static bool has_others(struct folio *folio, int mapped)
+{
+	return folio_ref_count(folio) >
+	       1 + mapped + folio_nr_pages(folio) + folio_test_private(folio);
+}
+
 static bool is_referenced(struct folio *folio)
 {
 	int mapped = count_mappings(folio);
-	int count = folio_ref_count(folio);
 
-	return count > 1 + mapped + folio_nr_pages(folio) + folio_test_private(folio) ||
-	       count_mappings(folio) != mapped;
+	return has_others(folio, mapped) || count_mappings(folio) != mapped;
+}
+
+/* Who maps it needs the lock, which the caller has: then there is nothing to be counted. */
+static bool is_referenced_unmapped(struct folio *folio)
+{
+	unmap(folio);
+	return has_others(folio, 0);
 }
 
 /*
@@ -121,22 +137,32 @@ static bool is_referenced(struct folio *folio)
  * that change their LRU list has it for as long as the CPU has no more of them, unless it is
  * drained.
  */
-static bool stays_referenced(struct folio *folio, u32 *waits)
+static bool stays(struct folio *folio, bool (*look)(struct folio *folio), u32 *waits)
 {
 	int i;
 
-	if (!is_referenced(folio))
+	if (!look(folio))
 		return false;
 	if (fatal_signal_pending(current) || ++*waits > MOST_WAITS)
 		return true;
 	if (*waits % 16 == 1)
 		static_call_cond(drain_batches)();
-	for (i = 0; i < LOOKS && is_referenced(folio); i++) {
+	for (i = 0; i < LOOKS && look(folio); i++) {
 		folio_unlock(folio);
 		usleep_range(50, 100);
 		folio_lock(folio);
 	}
-	return is_referenced(folio);
+	return look(folio);
+}
+
+static bool stays_referenced(struct folio *folio, u32 *waits)
+{
+	return stays(folio, is_referenced, waits);
+}
+
+static bool stays_referenced_unmapped(struct folio *folio, u32 *waits)
+{
+	return stays(folio, is_referenced_unmapped, waits);
 }
 
 static bool unmap_unless_killed(struct folio *folio, u32 *waits)
@@ -149,23 +175,22 @@ static bool unmap_unless_killed(struct folio *folio, u32 *waits)
  * Before anything is unmapped, so that a look which finds something takes nobody's mapping away,
  * who would need the pages again, with references; and after that, when readers alone can map them.
  */
-static bool has_referenced(struct address_space *mapping, pgoff_t start, pgoff_t last)
+static bool has_referenced(struct address_space *mapping, pgoff_t start, pgoff_t last,
+			   u32 waits[2])
 {
-	u32 waits = 0, waits_unmapped = 0;
-
-	return any_folio(mapping, start, last, stays_referenced, &waits) ||
-	       any_folio(mapping, start, last, unmap_unless_killed, &waits) ||
-	       any_folio(mapping, start, last, stays_referenced, &waits_unmapped);
+	return any_folio(mapping, start, last, stays_referenced, &waits[0]) ||
+	       any_folio(mapping, start, last, unmap_unless_killed, NULL) ||
+	       any_folio(mapping, start, last, stays_referenced_unmapped, &waits[1]);
 }
 
-static bool has_transfers(const struct exchange_request *request, int side)
+static bool has_transfers(const struct exchange_request *request, int side, u32 waits[2])
 {
 	struct address_space *mapping = exchange_request_file(request, side)->f_mapping;
 	u64 start = exchange_request_offset(request, side);
 	u64 end = request->flags & EXCHRANGE_TO_EOF ? MAX_LFS_FILESIZE : start + request->length;
 
 	return start < end && mapping_writably_mapped(mapping) &&
-	       has_referenced(mapping, start >> PAGE_SHIFT, (end - 1) >> PAGE_SHIFT);
+	       has_referenced(mapping, start >> PAGE_SHIFT, (end - 1) >> PAGE_SHIFT, waits);
 }
 
 /*
@@ -177,12 +202,12 @@ static bool has_transfers(const struct exchange_request *request, int side)
  */
 bool exchange_has_transfers(const struct exchange_vector *vector)
 {
+	u32 waits[2] = { }, i;
 	bool found = false;
-	u32 i;
 
 	for (i = 0; i < vector->count && !found; i++) {
-		found = has_transfers(&vector->requests[i], 0) ||
-			has_transfers(&vector->requests[i], 1);
+		found = has_transfers(&vector->requests[i], 0, waits) ||
+			has_transfers(&vector->requests[i], 1, waits);
 		cond_resched();
 	}
 	/* Who had a page has made it dirty before letting go of it. */
@@ -225,7 +250,10 @@ bool exchange_is_held(struct folio *folio, int references)
 	count = folio_ref_count(folio);
 	/* The count between both looks at the flag. */
 	smp_rmb();
-	return count > references + (listed || folio_test_lru(folio) ? 0 : 1);
+	listed = listed || folio_test_lru(folio);
+	/* And the same once more: the flag may have changed twice. */
+	smp_rmb();
+	return count > references + (listed ? 0 : 1) || folio_ref_count(folio) != count;
 }
 
 /* -EBUSY: a folio is pinned or has become dirty again. */
@@ -239,23 +267,41 @@ static int try_to_drop(struct address_space *mapping, loff_t start, loff_t last)
 	       invalidate_inode_pages2_range(mapping, first_page, last_page);
 }
 
+/* How long an exchange waits for them, in jiffies. */
+#define PIN_TIMEOUT	HZ
+
+/*
+ * A moment.  What has taken time before the first one, as locks and the disk do, does not count.
+ * -EBUSY where the exchange has waited long enough; -EINTR for a caller that is being killed.
+ */
+int exchange_wait_for_pins(struct exchange_pin_wait *wait)
+{
+	if (fatal_signal_pending(current))
+		return -EINTR;
+	if (!wait->begun)
+		wait->give_up = jiffies + PIN_TIMEOUT;
+	wait->begun = true;
+	if (time_after(jiffies, wait->give_up))
+		return -EBUSY;
+	schedule_timeout_killable(1);
+	return 0;
+}
+
 /*
  * Nothing of [start, last], in bytes, is cached or mapped when this returns 0, nor comes back
  * before the locks go: the caller holds the inode's lock and the invalidate_lock exclusively.
  * Folios that are partly in the range go whole.  -EBUSY where some were still pinned when
- * jiffies came to @give_up; -EINTR for a caller that is being killed; errors of writing back.
+ * @wait was over; -EINTR for a caller that is being killed; errors of writing back.
  */
 int exchange_drop_pages(struct address_space *mapping, loff_t start, loff_t last,
-			unsigned long give_up)
+			struct exchange_pin_wait *wait)
 {
 	int error;
 
 	while ((error = try_to_drop(mapping, start, last)) == -EBUSY) {
-		if (fatal_signal_pending(current))
-			return -EINTR;
-		if (time_after(jiffies, give_up))
-			return -EBUSY;
-		schedule_timeout_killable(1);
+		error = exchange_wait_for_pins(wait);
+		if (error)
+			break;
 	}
 	return error;
 }

@@ -64,15 +64,19 @@ int exchange_check_locked(struct exchange_vector *vector, u32 alignment);
 
 /* drop_pages.c */
 
-/* How long an exchange waits for those who have pinned its pages, in jiffies. */
-#define EXCHANGE_PIN_TIMEOUT	HZ
+/* How an exchange waits for those who have pinned its pages: { } before it has to. */
+struct exchange_pin_wait {
+	unsigned long	give_up;	/* jiffies */
+	bool		begun;
+};
 
+int exchange_wait_for_pins(struct exchange_pin_wait *wait);
 const struct private_symbol *exchange_drain_symbol(void);
 bool exchange_has_transfers(const struct exchange_vector *vector);
 bool exchange_has_pinned_pages(struct address_space *mapping, pgoff_t start, pgoff_t last);
 bool exchange_is_held(struct folio *folio, int references);
 int exchange_drop_pages(struct address_space *mapping, loff_t start, loff_t last,
-			unsigned long give_up);
+			struct exchange_pin_wait *wait);
 
 /* keep_pages.c */
 struct exchange_kept;

@@ -22,14 +22,16 @@
 #include <linux/highmem.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/sort.h>
 
 #include "compat.h"
 #include "exchange.h"
 
-/* The locks are held while they are copied. */
+/* The locks are held while they are copied, and while what is to be is looked for. */
 #define MOST_PAGES	1024
+#define MOST_LOOKS	(16 * MOST_PAGES)
 
 struct kept_page {
 	struct page		*from;		/* with a reference */
@@ -40,7 +42,7 @@ struct kept_page {
 struct exchange_kept {
 	const struct exchange_vector	*vector;
 	bool				small_only;	/* no folio of several pages */
-	u32				count, room;
+	u32				count, room, looks;
 	struct kept_page		pages[];
 };
 
@@ -136,7 +138,8 @@ static void keep_folio(struct exchange_kept *kept, const struct page_range *rang
 
 	if (!folio_test_uptodate(folio) || (kept->small_only && folio_test_large(folio)))
 		return;
-	for (; index < end && kept->count < kept->room; index++) {
+	for (; index < end && kept->count < kept->room && kept->looks; index++) {
+		kept->looks--;
 		if (!is_wanted(range, index - range->ahead))
 			continue;
 		folio_get(folio);
@@ -154,8 +157,12 @@ static void keep_range(struct exchange_kept *kept, const struct page_range *rang
 	struct folio_batch batch;
 	unsigned int i;
 
+	if (range->start >= range->end ||
+	    (!range->to->nrpages && range->end - range->ahead <= range->old_end))
+		return;
 	folio_batch_init(&batch);
-	while (kept->count < kept->room && start < range->end &&
+	while (kept->count < kept->room && kept->looks && start < range->end &&
+	       !fatal_signal_pending(current) &&
 	       filemap_get_folios(range->from, &start, range->end - 1, &batch)) {
 		for (i = 0; i < folio_batch_count(&batch); i++)
 			keep_folio(kept, range, batch.folios[i]);
@@ -198,6 +205,7 @@ struct exchange_kept *exchange_keep_pages(const struct exchange_vector *vector, 
 	kept->vector = vector;
 	kept->small_only = awaits_ends && any_resizes(vector);
 	kept->count = 0;
+	kept->looks = MOST_LOOKS;
 	kept->room = room;
 	for (i = 0; i < vector->count && kept->count < room; i++) {
 		const struct page_range range = range_of(&vector->requests[i], awaits_ends);
@@ -211,6 +219,7 @@ struct exchange_kept *exchange_keep_pages(const struct exchange_vector *vector, 
 /*
  * Whether a file has ever failed to write back, or has had a page in the cache that a direct
  * write did not get out of it: then its pages, though clean, may not be what the disk has.
+ * (XFS does not tell so of a direct write that has failed after a part of it.)
  */
 static bool has_lost_writes(const struct exchange_vector *vector)
 {

@@ -371,23 +371,8 @@ static int finish(const struct btrfs_exchange *exchange)
 struct patience {
 	unsigned int	attempts;	/* and how often for readers */
 	unsigned long	readers;
-	unsigned long	give_up;	/* waiting for pins, since the first time: jiffies */
-	bool		waits;
+	struct exchange_pin_wait pins;
 };
-
-/* -EBUSY where that has come to no end. */
-static int wait_for_pins(struct patience *patience)
-{
-	if (fatal_signal_pending(current))
-		return -EINTR;
-	if (!patience->waits)
-		patience->give_up = jiffies + EXCHANGE_PIN_TIMEOUT;
-	patience->waits = true;
-	if (time_after(jiffies, patience->give_up))
-		return -EBUSY;
-	usleep_range(5000, 10000);
-	return 0;
-}
 
 static int wait_for_readers(struct btrfs_exchange *exchange,
 			    struct patience *patience)
@@ -440,7 +425,7 @@ static int try_often(struct btrfs_exchange *exchange, struct exchange_vector *ve
 		exchange->patient = patience.attempts && patience.readers;
 		error = try_exchange(exchange);
 		if (exchange->pages_stay)
-			error = wait_for_pins(&patience);
+			error = exchange_wait_for_pins(&patience.pins);
 		else if (exchange->readers_stay)
 			error = wait_for_readers(exchange, &patience);
 		else

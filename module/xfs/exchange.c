@@ -358,6 +358,7 @@ static bool is_empty(const struct exchange_vector *vector)
 /* The caller has locked all files. */
 static int check_and_exchange(struct xfs_exchange *exchange)
 {
+	struct exchange_pin_wait pin_wait = { };
 	int error;
 
 	/* An empty file can be made a realtime one until it is locked. */
@@ -372,7 +373,7 @@ static int check_and_exchange(struct xfs_exchange *exchange)
 		return 0;
 	}
 
-	exchange->give_up = jiffies + EXCHANGE_PIN_TIMEOUT;
+	exchange->pin_wait = &pin_wait;
 	set_ranges(exchange);
 	error = xfs_exchange_flush(exchange);
 	/* Those who write pages back have references to them until then. */
@@ -461,20 +462,13 @@ static int try_exchange(struct xfs_exchange *exchange)
  */
 static int lock_and_exchange(struct xfs_exchange *exchange)
 {
-	unsigned long give_up = 0;
-	bool waits = false;
+	struct exchange_pin_wait wait = { };
 	int error;
 
 	while ((error = try_exchange(exchange)) == -EBUSY && exchange->has_transfers) {
-		if (fatal_signal_pending(current))
-			return -EINTR;
-		/* It has waited for locks before, which does not count. */
-		if (!waits)
-			give_up = jiffies + EXCHANGE_PIN_TIMEOUT;
-		waits = true;
-		if (time_after(jiffies, give_up))
-			return -EBUSY;
-		schedule_timeout_killable(1);
+		error = exchange_wait_for_pins(&wait);
+		if (error)
+			break;
 	}
 	return error;
 }

@@ -26,7 +26,7 @@ struct xfs_exchange {
 	struct xfs_mount	*mp;
 	bool			in_chain;	/* XFS's own, see chain.c */
 	bool			dry_run;	/* asked for, or a rehearsal */
-	unsigned long		give_up;	/* waiting for pinned pages: jiffies */
+	struct exchange_pin_wait *pin_wait;
 	bool			has_transfers;	/* which are waited for without a lock */
 	struct xfs_pieces	pieces;
 	struct xfs_reservation	reservation;

@@ -103,14 +103,14 @@ static int hand_on(const struct exchange_request *request)
 }
 
 static int drop_range(const struct exchange_request *request, struct file *file,
-		      u64 offset, unsigned long give_up)
+		      u64 offset, struct exchange_pin_wait *wait)
 {
 	u64 length = request->flags & EXCHRANGE_TO_EOF ? MAX_LFS_FILESIZE - offset :
 							 request->length;
 
 	if (!length)
 		return 0;
-	return exchange_drop_pages(file->f_mapping, offset, offset + length - 1, give_up);
+	return exchange_drop_pages(file->f_mapping, offset, offset + length - 1, wait);
 }
 
 /*
@@ -122,15 +122,15 @@ static int drop_both(const struct exchange_request *request)
 {
 	struct inode *inode1 = file_inode(request->file1);
 	struct inode *inode2 = file_inode(request->file2);
-	unsigned long give_up = jiffies + EXCHANGE_PIN_TIMEOUT;
+	struct exchange_pin_wait wait = { };
 	int error;
 
 	if (request->flags & EXCHRANGE_DRY_RUN)
 		return 0;
 	lock_two_nondirectories(inode1, inode2);
 	filemap_invalidate_lock_two(inode1->i_mapping, inode2->i_mapping);
-	error = drop_range(request, request->file1, request->file1_offset, give_up) ?:
-		drop_range(request, request->file2, request->file2_offset, give_up);
+	error = drop_range(request, request->file1, request->file1_offset, &wait) ?:
+		drop_range(request, request->file2, request->file2_offset, &wait);
 	filemap_invalidate_unlock_two(inode1->i_mapping, inode2->i_mapping);
 	unlock_two_nondirectories(inode1, inode2);
 	return error;

@@ -138,7 +138,7 @@ int xfs_exchange_drop_range(const struct xfs_exchange *exchange, struct xfs_inod
 {
 	loff_t last = min_t(u64, offset + length, MAX_LFS_FILESIZE) - 1;
 
-	return exchange_drop_pages(VFS_I(ip)->i_mapping, offset, last, exchange->give_up);
+	return exchange_drop_pages(VFS_I(ip)->i_mapping, offset, last, exchange->pin_wait);
 }
 
 /* The same, and what CoW has preallocated for it: it is clean, so nobody needs that. */
