@@ -75,7 +75,7 @@ static bool has_runtime(const char *program)
 	WATCHES("$w")								\
 	"( "
 #define STAYS								\
-	" ); s=$?; sleep 1; kill $w; test $s = 0 && test \"$(cat name)\" = edited && test \"$(stat -c '%i %h %u %g %a' f)\" = \"$before\"" \
+	" ); s=$?; " UNTIL("test $(grep -c MODIFY events) -ge 2") "kill $w; test $s = 0 && test \"$(cat name)\" = edited && test \"$(stat -c '%i %h %u %g %a' f)\" = \"$before\"" \
 	" && getfattr -n user.note f | grep -q kept && test $(grep -c MODIFY events) -ge 2 && test ! -e /etc/made"
 
 #define FOR_NOBODY	"chown 65534 f && chmod 600 f; "

@@ -139,8 +139,8 @@ static void test_json_of_watch(void **state)
 	setenv("NAME1", name->bytes, 1);
 	setenv("NAME2", names[5].bytes, 1);
 	outcome = run_and_keep("cd %s/output && exchrange watch --json \"$NAME1\" \"$NAME2\" >lines & w=$!; cd %s/output; " WATCHING
-			       "for n in \"$NAME1\" \"$NAME2\"; do echo x | exchrange write \"$n\"; sleep 0.5; done; sleep 1;"
-			       " kill $w; wait $w; cat lines", mount_point, mount_point);
+			       "for n in \"$NAME1\" \"$NAME2\"; do echo x | exchrange write \"$n\"; sleep 0.5; done; "
+			       UNTIL("test $(wc -l <lines) -ge 2") "kill $w; wait $w; cat lines", mount_point, mount_point);
 	line = strchr(outcome.out, '\n');
 	assert_non_null(line);
 	*line++ = '\0';
@@ -204,7 +204,8 @@ static void test_a_line_of_query_and_of_watch(void **state)
 
 	setenv("NAME", hostile.bytes, 1);
 	outcome = run_and_keep("cd %s/output && exchrange watch \"$NAME\" >lines & w=$!; cd %s/output; " WATCHING
-			       "echo x | exchrange write \"$NAME\"; sleep 1; kill $w; wait $w; cat lines",
+			       "echo x | exchrange write \"$NAME\"; " UNTIL("test -s lines")
+			       "kill $w; wait $w; cat lines",
 			       mount_point, mount_point);
 	assert_harmless(outcome.out);
 	assert_ptr_equal(strchr(outcome.out, '\n'), outcome.out + strlen(outcome.out) - 1);
@@ -269,7 +270,7 @@ static void test_times(void **state)
 {
 	(void)state;
 	check("for zone in UTC Asia/Kolkata XYZ9:30 ABC-13; do TZ=$zone timeout 30 exchrange watch f >line & w=$!; " WATCHING
-	      "echo x | exchrange write f; sleep 1; kill $w; wait $w; cat line;"
+	      "echo x | exchrange write f; " UNTIL("test -s line") "kill $w; wait $w; cat line;"
 	      " grep -qE '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{9}[+-][0-9]{2}:[0-9]{2} f: ' line"
 	      " && ago=$(($(date +%s) - $(date -d $(cut -d ' ' -f 1 line) +%s))) && test $ago -ge 0 && test $ago -lt 60 || exit 1; done 2>/dev/null");
 }
